@@ -1,0 +1,92 @@
+# `make help` lists what can be made.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+export GOFLAGS ?= -buildvcs=false
+LDFLAGS := -s -w -X github.com/sdn-tunnel/sdn-tunnel/internal/version.Version=$(VERSION)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)"
+
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+CONTROLLER_GEN := sigs.k8s.io/controller-tools/cmd/controller-gen@v0.23.0
+
+BINARIES := sdn-tunnel sdn-tunnel-agent sdn-tunnel-controller
+MODULES := $(notdir $(wildcard ansible-modules/sdn_*))
+
+# Name of the lab that demo uses, and the SDN's mode in it.
+LAB ?= demo
+SDN_MODE ?= networkpolicy
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: $(addprefix bin/,$(BINARIES)) modules ## the three programs in bin/, the Ansible modules in playbooks/library/
+
+.PHONY: FORCE
+bin/%: FORCE
+	@mkdir -p bin
+	$(GOBUILD) -o $@ ./cmd/$*
+
+.PHONY: modules
+modules: $(addprefix playbooks/library/,$(MODULES)) ## the Ansible modules, built where the playbooks find them
+
+playbooks/library/%: FORCE
+	@mkdir -p playbooks/library
+	$(GOBUILD) -o $@ ./ansible-modules/$*
+	@cp ansible-modules/$*/$*.yml playbooks/library/
+
+.PHONY: images
+images: build ## OCI archives of agent, controller and test-app in dist/
+	bin/sdn-tunnel lab images --output dist
+
+.PHONY: demo
+demo: build ## two real clusters on this machine, the playbook run on them, and the matrix of all pairs (KEEP=1 leaves them up)
+	@.ci/demo "$(LAB)" "$(SDN_MODE)"
+
+.PHONY: test
+test: lint generated test-unit test-lab ## everything: lint, generated code, packages, whole clusters
+
+.PHONY: test-unit
+test-unit: modules ## packages, with real API servers and network namespaces where root
+	bash .ci/tools
+	SDN_TUNNEL_TOOLS="$$(bash .ci/tools --print)" go test -p 2 -timeout 20m ./...
+
+.PHONY: test-lab
+test-lab: build ## whole clusters: deploy, verify, drift, faults, teardown, in both modes of the SDN
+	SDN_TUNNEL_LAB_TESTS=1 go test -count=1 -timeout 60m -v ./internal/e2e/... | grep -vE '^=== (RUN|PAUSE|CONT|NAME)'
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@for p in $$(grep -rl --include='*_test.go' 'func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -ho 'func Fuzz[A-Za-z0-9]*' $$p/*_test.go | cut -c6-); do \
+	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} $$p; done; done
+
+.PHONY: lint
+lint: modules ## golangci-lint, ansible-lint, yamllint
+	go run $(GOLANGCI) run ./...
+	yamllint --strict .
+	ansible-lint --offline -q
+
+.PHONY: generate
+generate: ## deepcopy functions and CRDs from the types in api/
+	go run $(CONTROLLER_GEN) object paths=./api/...
+	go run $(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=roles/tunnel/files/crds
+
+.PHONY: generated
+generated: ## fails when generated code is not what generate makes
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	go run $(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=$$tmp; \
+	go run $(CONTROLLER_GEN) object paths=./api/... output:object:dir=$$tmp; \
+	diff -u api/v1alpha1/zz_generated.deepcopy.go $$tmp/zz_generated.deepcopy.go && rm $$tmp/zz_generated.deepcopy.go && \
+	diff -ru roles/tunnel/files/crds $$tmp || { echo 'generated code is not current: make generate' >&2; exit 1; }
+
+.PHONY: bench
+bench: ## benchmarks of the pure packages (compare with benchstat)
+	go test -run '^$$' -bench . -benchmem ./internal/mesh/... ./internal/meshplan/... ./ovsflow/...
+
+.PHONY: clean
+clean: ## removes what was built; a lab that is up is left alone (sdn-tunnel lab down)
+	rm -rf bin dist playbooks/library
