@@ -44,7 +44,7 @@ images: build ## OCI archives of agent, controller and test-app in dist/
 
 .PHONY: demo
 demo: build ## two real clusters on this machine, the playbook run on them, and the matrix of all pairs (KEEP=1 leaves them up)
-	@.ci/demo "$(LAB)" "$(SDN_MODE)"
+	@lab/demo "$(LAB)" "$(SDN_MODE)"
 
 .PHONY: test
 test: lint generated test-unit test-lab ## everything: lint, generated code, packages, whole clusters
