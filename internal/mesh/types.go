@@ -122,12 +122,13 @@ type Reason string
 // Reasons of refusals; they are label values of a metric, so there are few.
 const (
 	UnknownCluster   Reason = "UnknownCluster"   // no LinkedCluster of that name
-	InvalidKey       Reason = "InvalidKey"       // missing or all zero
+	InvalidKey       Reason = "InvalidKey"       // not a key, or one that gives no secret
 	DuplicateKey     Reason = "DuplicateKey"     // another node has that public key
 	DuplicateAddress Reason = "DuplicateAddress" // another node has that endpoint or tunnel address
 	OutsideDeclared  Reason = "OutsideDeclared"  // a prefix or address that its cluster does not declare
 	Overlap          Reason = "Overlap"          // a prefix that another node or cluster has
 	Incomplete       Reason = "Incomplete"       // no key, subnet or endpoint yet
+	Malformed        Reason = "Malformed"        // cannot be read as what it should be
 )
 
 // Refusal names one thing that is not used and why. Everything else is.
