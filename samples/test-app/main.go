@@ -1,0 +1,59 @@
+// Command test-app is the program that sdn-tunnel verify runs on every node of every
+// member: a server that says who asked, and a prober that asks the servers of others.
+//
+//	test-app serve [-listen :8080]     TCP (HTTP) and UDP on one port
+//	test-app probe < request.json      one JSON result on standard output
+//	test-app idle                      waits to be executed in (hostNetwork pods)
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/probe"
+	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/server"
+)
+
+func main() {
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "test-app:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	mode := "serve"
+	if len(args) > 0 {
+		mode, args = args[0], args[1:]
+	}
+	switch mode {
+	case "serve":
+		flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+		listen := flags.String("listen", ":8080", "address of the TCP and the UDP server")
+		if err := flags.Parse(args); err != nil {
+			return err
+		}
+		s := server.Server{Pod: os.Getenv("POD_NAME"), Node: os.Getenv("NODE_NAME")}
+		return s.ListenAndServe(ctx, *listen)
+	case "probe":
+		var req probe.Request
+		if err := json.NewDecoder(os.Stdin).Decode(&req); err != nil {
+			return fmt.Errorf("read the request from standard input: %w", err)
+		}
+		return json.NewEncoder(os.Stdout).Encode(probe.Run(ctx, req))
+	case "idle":
+		<-ctx.Done()
+		return nil
+	default:
+		return fmt.Errorf("unknown mode %q: want serve, probe or idle", mode)
+	}
+}

@@ -1,0 +1,82 @@
+package probe
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/server"
+)
+
+// serve runs a server on addr until the test ends and returns its port.
+func serve(t *testing.T, addr string) int {
+	t.Helper()
+	tcp, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	udp, err := net.ListenPacket("udp", tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Server{Pod: "test-app-x", Node: "n1"}.Serve(ctx, tcp, udp) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("server: %v", err)
+		}
+	})
+	return int(netip.MustParseAddrPort(tcp.Addr().String()).Port())
+}
+
+func TestProbeOverLoopback(t *testing.T) {
+	port := serve(t, "127.0.0.1:0")
+	req := Request{TransferBytes: 1 << 20, TimeoutSeconds: 3, Targets: []Target{{Name: "a", Address: "127.0.0.1", Port: port}}}
+	r := Run(t.Context(), req)[0]
+	for _, name := range Checks {
+		c, ok := r.Checks[name]
+		if !ok || (!c.OK && !c.Skipped) {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+	if r.Server != "test-app-x" || r.Seen != "127.0.0.1" || r.Source != "127.0.0.1" || r.RTTMicros == 0 {
+		t.Errorf("result %+v", r)
+	}
+	if r.DFBytes != maxPacket {
+		t.Errorf("df: %d bytes, want %d", r.DFBytes, maxPacket)
+	}
+}
+
+func TestProbeNamesWhatFails(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // its port answers to nothing once it is closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := int(netip.MustParseAddrPort(l.Addr().String()).Port())
+	_ = l.Close()
+	start := time.Now()
+	results := Run(t.Context(), Request{TransferBytes: 1, TimeoutSeconds: 1, Targets: []Target{
+		{Name: "closed", Address: "127.0.0.1", Port: port}, {Name: "bad", Address: "nowhere", Port: 1}}})
+	for _, name := range []string{TCP, UDP, Transfer, DF, Source} {
+		for _, r := range results {
+			if c := r.Checks[name]; c.OK || c.Detail == "" {
+				t.Errorf("%s %s: %+v, want a failure with a reason", r.Target.Name, name, c)
+			}
+		}
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestHost(t *testing.T) {
+	for in, want := range map[string]string{"10.0.0.1:80": "10.0.0.1", "[::ffff:10.0.0.1]:80": "10.0.0.1", "[fd00::1]:80": "fd00::1", "x": "x"} {
+		if got := host(in); got != want {
+			t.Errorf("host(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
