@@ -11,7 +11,6 @@ tool (
 	github.com/containernetworking/plugins/plugins/main/loopback
 	github.com/coredns/coredns
 	github.com/opencontainers/runc
-	go.etcd.io/etcd/server/v3
 )
 
 require (

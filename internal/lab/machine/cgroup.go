@@ -1,0 +1,139 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const cgroupMount = "/sys/fs/cgroup"
+
+// unified is where the cgroup2 hierarchy is mounted: alone, or beside version 1.
+func unified() (string, error) {
+	for _, dir := range []string{cgroupMount, filepath.Join(cgroupMount, "unified")} {
+		if _, err := os.Stat(filepath.Join(dir, "cgroup.procs")); err == nil {
+			if _, err := os.Stat(filepath.Join(dir, "cgroup.controllers")); err == nil {
+				return dir, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("no cgroup2 hierarchy at %[1]s or %[1]s/unified: mount one (mount -t cgroup2 none DIR)", cgroupMount)
+}
+
+// openGroup makes the group and opens it for clone3's CLONE_INTO_CGROUP.
+func openGroup(path string) (*os.File, error) {
+	root, err := unified()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(root, path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("control group: %w", err)
+	}
+	return os.Open(dir)
+}
+
+// KillAll ends every process in the control group path and below, waits until they
+// are gone, and removes the groups from every hierarchy. Nothing there is no error.
+func KillAll(path string, wait time.Duration) error {
+	root, err := unified()
+	if err != nil {
+		return err
+	}
+	deadline := time.Now().Add(wait)
+	for {
+		pids, err := members(filepath.Join(root, path))
+		if err != nil {
+			return err
+		}
+		if len(pids) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("processes %v of %s did not end in %s", pids, path, wait)
+		}
+		for _, pid := range pids {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("kill %d: %w", pid, err)
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return removeGroups(path)
+}
+
+// members lists the processes of a group and all groups below it.
+func members(dir string) ([]int, error) {
+	var pids []int
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err != nil || d.Name() != "cgroup.procs" {
+			return err
+		}
+		b, err := os.ReadFile(p)
+		if errors.Is(err, syscall.ENODEV) || errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, f := range strings.Fields(string(b)) {
+			if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
+				pids = append(pids, pid)
+			}
+		}
+		return nil
+	})
+	return pids, err
+}
+
+// removeGroups removes the group, children first, wherever a hierarchy has it.
+func removeGroups(path string) error {
+	mounts, err := filepath.Glob(filepath.Join(cgroupMount, "*"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, m := range append(mounts, cgroupMount) {
+		var dirs []string
+		err := filepath.WalkDir(filepath.Join(m, path), func(p string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				dirs = append(dirs, p)
+			}
+			return nil
+		})
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for i := len(dirs) - 1; i >= 0; i-- {
+			if err := rmdir(dirs[i]); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// rmdir retries while the kernel still holds a group whose processes just ended.
+func rmdir(dir string) error {
+	var err error
+	for range 100 {
+		err = syscall.Rmdir(dir)
+		if err == nil || errors.Is(err, syscall.ENOENT) {
+			return nil
+		}
+		if !errors.Is(err, syscall.EBUSY) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("remove control group %s: %w", dir, err)
+}

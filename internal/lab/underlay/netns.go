@@ -1,0 +1,108 @@
+package underlay
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+const runDir = "/run/netns"
+
+// Path is where a named network namespace is mounted.
+func Path(name string) string { return filepath.Join(runDir, name) }
+
+type namespace struct {
+	*netlink.Handle
+	handle netns.NsHandle
+}
+
+func open(name string) (*namespace, error) {
+	ns, err := netns.GetFromName(name)
+	if err != nil {
+		return nil, fmt.Errorf("network namespace %s: %w", name, err)
+	}
+	h, err := netlink.NewHandleAt(ns)
+	if err != nil {
+		_ = ns.Close()
+		return nil, fmt.Errorf("netlink in %s: %w", name, err)
+	}
+	return &namespace{Handle: h, handle: ns}, nil
+}
+
+func (n *namespace) close() {
+	n.Handle.Close()
+	_ = n.handle.Close()
+}
+
+// In runs f on a thread that is in the named network namespace. The thread ends
+// with f, so that no other goroutine ever runs in that namespace.
+func In(name string, f func() error) error { return InPath(Path(name), f) }
+
+// InPath is In for a namespace file anywhere.
+func InPath(path string, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the runtime then ends the thread
+		ns, err := netns.GetFromPath(path)
+		if err != nil {
+			done <- fmt.Errorf("network namespace %s: %w", path, err)
+			return
+		}
+		defer ns.Close()
+		if err := netns.Set(ns); err != nil {
+			done <- fmt.Errorf("enter network namespace %s: %w", path, err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// addNamespace makes a named, persistent network namespace with loopback up.
+func addNamespace(name string) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		ns, err := netns.NewNamed(name)
+		if err != nil {
+			done <- fmt.Errorf("make network namespace %s: %w", name, err)
+			return
+		}
+		done <- ns.Close()
+	}()
+	return <-done
+}
+
+// Remove deletes every network namespace of the instance; absent ones are no error.
+// What is inside goes with the last process in it.
+func Remove(instance string) error {
+	entries, err := os.ReadDir(runDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), instance+"-") {
+			continue
+		}
+		path := Path(e.Name())
+		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+			errs = append(errs, fmt.Errorf("unmount %s: %w", path, err))
+			continue
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,180 @@
+package underlay
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/layout"
+)
+
+// Interfaces inside a machine: Uplink carries its address, Vtep joins a segment of
+// its own on which only the SDN's VXLAN runs when Open vSwitch is in userspace.
+const (
+	Uplink = "eth0"
+	Vtep   = "vtep0"
+)
+
+// Create makes all of the lab's namespaces and links. It expects that none exist.
+func Create(l *layout.Lab) error {
+	for _, ns := range l.Namespaces() {
+		if err := addNamespace(ns); err != nil {
+			return err
+		}
+	}
+	router, err := open(l.RouterNS())
+	if err != nil {
+		return err
+	}
+	defer router.close()
+	if err := operator(l, router); err != nil {
+		return err
+	}
+	for _, c := range l.Clusters {
+		if err := segment(l, c, router); err != nil {
+			return fmt.Errorf("underlay of cluster %s: %w", c.Name, err)
+		}
+	}
+	return routing(l)
+}
+
+func operator(l *layout.Lab, router *namespace) error {
+	return router.wire("op0", "", machineEnd{
+		ns: l.OperatorNS(), link: Uplink, address: l.Operator, gateway: l.Gateway,
+	}, netip.PrefixFrom(l.Gateway, l.Operator.Bits()))
+}
+
+// segment makes a cluster's bridge, its VXLAN bridge, and a cable to each machine.
+func segment(l *layout.Lab, c layout.Cluster, router *namespace) error {
+	br, vx := "br-"+c.Name, "vx-"+c.Name
+	if err := router.bridge(br, netip.PrefixFrom(c.Router, c.Underlay.Bits())); err != nil {
+		return err
+	}
+	if err := router.bridge(vx, netip.Prefix{}); err != nil {
+		return err
+	}
+	bits := c.Underlay.Bits()
+	cp := machineEnd{ns: l.ControlPlaneNS(c), link: Uplink, address: netip.PrefixFrom(c.ControlPlane, bits), gateway: c.Router}
+	if err := router.wire(c.Name+"-cp", br, cp, netip.Prefix{}); err != nil {
+		return err
+	}
+	for _, n := range c.Nodes {
+		up := machineEnd{ns: l.NodeNS(n), link: Uplink, address: netip.PrefixFrom(n.Address, bits), gateway: c.Router}
+		if err := router.wire(n.Name, br, up, netip.Prefix{}); err != nil {
+			return err
+		}
+		if err := router.wire(n.Name+"-vx", vx, machineEnd{ns: l.NodeNS(n), link: Vtep}, netip.Prefix{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routing turns the router's namespace into a filtering router.
+func routing(l *layout.Lab) error {
+	return In(l.RouterNS(), func() error {
+		for _, f := range []string{"all/forwarding", "all/send_redirects", "default/send_redirects"} {
+			value := "0"
+			if filepath.Base(f) == "forwarding" {
+				value = "1"
+			}
+			if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+f, []byte(value), 0o644); err != nil {
+				return fmt.Errorf("router: %w", err)
+			}
+		}
+		return loadRules(Rules(l))
+	})
+}
+
+type machineEnd struct {
+	ns, link string
+	address  netip.Prefix
+	gateway  netip.Addr
+}
+
+// bridge makes a bridge, up, with an address if it is valid.
+func (n *namespace) bridge(name string, address netip.Prefix) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	br := &netlink.Bridge{LinkAttrs: attrs}
+	if err := n.LinkAdd(br); err != nil {
+		return fmt.Errorf("bridge %s: %w", name, err)
+	}
+	return n.raise(name, address)
+}
+
+// wire lays a veth pair from the router to a machine: the near end joins bridge or
+// takes the address near, the far end is set up as to says.
+func (n *namespace) wire(name, bridge string, to machineEnd, near netip.Prefix) error {
+	far, err := open(to.ns)
+	if err != nil {
+		return err
+	}
+	defer far.close()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: to.link, PeerNamespace: netlink.NsFd(int(far.handle))}
+	if err := n.LinkAdd(veth); err != nil {
+		return fmt.Errorf("cable %s to %s: %w", name, to.ns, err)
+	}
+	if bridge != "" {
+		if err := n.enslave(name, bridge); err != nil {
+			return err
+		}
+	}
+	if err := n.raise(name, near); err != nil {
+		return err
+	}
+	if err := far.raise("lo", netip.Prefix{}); err != nil {
+		return err
+	}
+	if err := far.raise(to.link, to.address); err != nil {
+		return err
+	}
+	if !to.gateway.IsValid() {
+		return nil
+	}
+	route := &netlink.Route{Gw: to.gateway.AsSlice()}
+	if err := far.RouteAdd(route); err != nil {
+		return fmt.Errorf("default route of %s: %w", to.ns, err)
+	}
+	return nil
+}
+
+func (n *namespace) enslave(link, bridge string) error {
+	br, err := n.LinkByName(bridge)
+	if err != nil {
+		return fmt.Errorf("bridge %s: %w", bridge, err)
+	}
+	l, err := n.LinkByName(link)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", link, err)
+	}
+	if err := n.LinkSetMaster(l, br); err != nil {
+		return fmt.Errorf("join %s to %s: %w", link, bridge, err)
+	}
+	return nil
+}
+
+func (n *namespace) raise(link string, address netip.Prefix) error {
+	l, err := n.LinkByName(link)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", link, err)
+	}
+	if address.IsValid() {
+		a := &netlink.Addr{IPNet: &net.IPNet{
+			IP: address.Addr().AsSlice(), Mask: net.CIDRMask(address.Bits(), address.Addr().BitLen()),
+		}}
+		if err := n.AddrAdd(l, a); err != nil {
+			return fmt.Errorf("address %s on %s: %w", address, link, err)
+		}
+	}
+	if err := n.LinkSetUp(l); err != nil {
+		return fmt.Errorf("link %s up: %w", link, err)
+	}
+	return nil
+}
