@@ -1,0 +1,71 @@
+package ssa_test
+
+import (
+	"testing"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/ssa"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
+)
+
+func TestDiff(t *testing.T) {
+	service := func() *corev1.Service {
+		return &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: "n", Name: "s", ResourceVersion: "7",
+				Labels: map[string]string{"a": "1", "theirs": "x"},
+			},
+			Spec: corev1.ServiceSpec{
+				ClusterIP: "172.30.0.9",
+				Ports:     []corev1.ServicePort{{Name: "t", Port: 5555, TargetPort: intstr.FromInt32(5555), NodePort: 30001}},
+			},
+		}
+	}
+	tests := map[string]struct {
+		change func(*corev1.Service)
+		want   ssa.Verb
+	}{
+		"same, with fields of others": {func(*corev1.Service) {}, ""},
+		"another label value":         {func(s *corev1.Service) { s.Labels["a"] = "2" }, ssa.Update},
+		"a label is gone":             {func(s *corev1.Service) { s.Labels = nil }, ssa.Update},
+		"another port":                {func(s *corev1.Service) { s.Spec.Ports[0].Port = 1 }, ssa.Update},
+		"one port too many": {func(s *corev1.Service) {
+			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: "x"})
+		}, ssa.Update},
+		"no ports": {func(s *corev1.Service) { s.Spec.Ports = nil }, ssa.Update},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			desired, err := ssa.Declared(applycorev1.Service("s", "n").WithLabels(map[string]string{"a": "1"}).
+				WithSpec(applycorev1.ServiceSpec().WithPorts(applycorev1.ServicePort().WithName("t").WithPort(5555))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			existing := service()
+			tt.change(existing)
+			got, err := ssa.Diff(desired, existing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (got == nil) != (tt.want == "") || got != nil && got.Verb != tt.want {
+				t.Errorf("got %v, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestDiffOfNothing(t *testing.T) {
+	desired, err := ssa.Declared(applycorev1.Service("s", "n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var none *corev1.Service
+	for _, existing := range []any{nil, none} {
+		got, err := ssa.Diff(desired, existing)
+		if err != nil || got == nil || got.String() != "create Service n/s" {
+			t.Errorf("got %v, %v", got, err)
+		}
+	}
+}
