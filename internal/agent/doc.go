@@ -1,0 +1,21 @@
+// Package agent keeps one node's data plane equal to the plan: it observes its own
+// cluster's API, computes the plan (package mesh), applies each Part in order and
+// says what came of it, over and over, in one loop.
+//
+// It refuses to know how anything is done in the kernel or in Open vSwitch: that is
+// the Parts'. It asks no other cluster's API. Nothing that it does when it starts or
+// ends disturbs traffic: only Cleanup takes things away.
+//
+// # Rights that the agent needs in its cluster
+//
+//	sdntunnel.io         linkedclusters       get list watch
+//	sdntunnel.io         tunnelnodes          get list watch create patch
+//	sdntunnel.io         tunnelnodes/status   patch
+//	(core)               nodes                get list watch
+//	network.openshift.io hostsubnets          get list watch   (OpenShift SDN only)
+//
+// That it writes no other node's TunnelNode is for the API server to enforce, by a
+// ValidatingAdmissionPolicy on the token's node claim. On the node it needs the host's
+// network, NET_ADMIN, SYS_ADMIN (for entering the tunnel namespace), the run directory
+// of Open vSwitch, /run/netns shared both ways, and its state directory.
+package agent
