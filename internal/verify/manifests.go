@@ -1,0 +1,95 @@
+package verify
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/sdn-tunnel/sdn-tunnel/samples"
+)
+
+// resources are the kinds that the manifests hold.
+var resources = map[string]schema.GroupVersionResource{
+	"Namespace":      {Version: "v1", Resource: "namespaces"},
+	"ServiceAccount": {Version: "v1", Resource: "serviceaccounts"},
+	"RoleBinding":    {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
+	"DaemonSet":      {Group: "apps", Version: "v1", Resource: "daemonsets"},
+}
+
+// hostNamespace is the hostNetwork prober's.
+func (o *Options) hostNamespace() string { return o.Namespace + "-host" }
+
+// manifests are the objects to apply, with the options' names and image.
+func (o *Options) manifests() ([]*unstructured.Unstructured, error) {
+	objects, err := o.read(samples.TestApp, o.Namespace)
+	if err != nil || o.SkipNodes {
+		return objects, err
+	}
+	host, err := o.read(samples.TestAppHost, o.hostNamespace())
+	return append(objects, host...), err
+}
+
+func (o *Options) read(manifest []byte, namespace string) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifest), 4096)
+	for {
+		u := &unstructured.Unstructured{}
+		err := decoder.Decode(&u.Object)
+		if errors.Is(err, io.EOF) {
+			return objects, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the test application's manifest: %w", err)
+		}
+		if len(u.Object) == 0 {
+			continue
+		}
+		if _, known := resources[u.GetKind()]; !known {
+			return nil, fmt.Errorf("the test application's manifest has an unexpected %s", u.GetKind())
+		}
+		if err := o.fill(u, namespace); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", u.GetKind(), u.GetName(), err)
+		}
+		objects = append(objects, u)
+	}
+}
+
+// fill puts namespace, image and pull policy in.
+func (o *Options) fill(u *unstructured.Unstructured, namespace string) error {
+	switch u.GetKind() {
+	case "Namespace":
+		u.SetName(namespace)
+		return nil
+	case "RoleBinding":
+		subjects, _, err := unstructured.NestedSlice(u.Object, "subjects")
+		if err != nil {
+			return err
+		}
+		for _, s := range subjects {
+			s.(map[string]any)["namespace"] = namespace
+		}
+		if err := unstructured.SetNestedSlice(u.Object, subjects, "subjects"); err != nil {
+			return err
+		}
+	case "DaemonSet":
+		path := []string{"spec", "template", "spec", "containers"}
+		containers, _, err := unstructured.NestedSlice(u.Object, path...)
+		if err != nil {
+			return err
+		}
+		for _, c := range containers {
+			c.(map[string]any)["image"] = o.Image
+			c.(map[string]any)["imagePullPolicy"] = o.PullPolicy
+		}
+		if err := unstructured.SetNestedSlice(u.Object, containers, path...); err != nil {
+			return err
+		}
+	}
+	u.SetNamespace(namespace)
+	return nil
+}

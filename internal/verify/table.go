@@ -1,0 +1,125 @@
+package verify
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/probe"
+)
+
+// Colours of a terminal (ECMA-48).
+const (
+	green = "\x1b[32m"
+	red   = "\x1b[31m"
+	dim   = "\x1b[2m"
+	reset = "\x1b[0m"
+)
+
+// WriteTable writes the report for people, in colour if the reader is a terminal.
+func (r Report) WriteTable(w io.Writer, colour bool) error {
+	t := table{colour: colour}
+	t.row("KIND", "FROM", "TO", "ICMP", "TCP", "UDP", "TRANSFER", "DF", "SOURCE", "RTT", "")
+	for _, p := range r.Pairs {
+		t.row(pairCells(p)...)
+	}
+	if err := t.write(w); err != nil {
+		return err
+	}
+	for _, p := range r.Pairs {
+		if p.OK() {
+			continue
+		}
+		hop := p.FailingHop
+		if hop == "" {
+			hop = "unknown"
+		}
+		if _, err := fmt.Fprintf(w, "\n%s %s -> %s\n  failed: %s\n  first failing hop: %s\n", p.Kind, p.From, p.To, p.Failure(), hop); err != nil {
+			return err
+		}
+	}
+	mark := green
+	if !r.OK() {
+		mark = red
+	}
+	_, err := fmt.Fprintf(w, "\n%s in %.1f s\n", t.paint(mark, r.Summary()), r.DurationSeconds)
+	return err
+}
+
+func pairCells(p Pair) []string {
+	checks := map[string]Check{}
+	for _, c := range p.Checks {
+		checks[c.Name] = c
+	}
+	cells := []string{string(p.Kind), p.From, p.To}
+	for _, name := range []string{probe.ICMP, probe.TCP, probe.UDP, probe.Transfer, probe.DF, probe.Source} {
+		c, ok := checks[name]
+		switch {
+		case !ok || c.Skipped:
+			cells = append(cells, "-")
+		case !c.OK:
+			cells = append(cells, "FAIL")
+		case name == probe.DF:
+			cells = append(cells, fmt.Sprint(p.DFBytes))
+		case name == probe.Source:
+			cells = append(cells, p.Seen)
+		case name == probe.Transfer && c.Detail != "":
+			cells = append(cells, c.Detail)
+		default:
+			cells = append(cells, "ok")
+		}
+	}
+	rtt, verdict := "-", "OK"
+	if p.RTTMicros > 0 {
+		rtt = fmt.Sprintf("%.2f ms", float64(p.RTTMicros)/float64(time.Millisecond/time.Microsecond))
+	}
+	if !p.OK() {
+		verdict = "FAILED"
+	}
+	return append(cells, rtt, verdict)
+}
+
+// table aligns columns by what is seen, not by colour codes.
+type table struct {
+	colour bool
+	rows   [][]string
+}
+
+func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
+
+func (t *table) paint(colour, s string) string {
+	if !t.colour || s == "" {
+		return s
+	}
+	return colour + s + reset
+}
+
+func (t *table) write(w io.Writer) error {
+	widths := map[int]int{}
+	for _, row := range t.rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for n, row := range t.rows {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
+			switch {
+			case n == 0:
+				cell = t.paint(dim, cell)
+			case cell == "FAIL" || cell == "FAILED":
+				cell = t.paint(red, cell)
+			case cell == "OK":
+				cell = t.paint(green, cell)
+			}
+			line.WriteString(cell + pad)
+		}
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line.String(), " ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
