@@ -1,0 +1,174 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	networkv1 "github.com/openshift/api/network/v1"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/meshobj"
+)
+
+// Cluster is the API of the node's own cluster, as far as the agent reads it: the
+// members, the nodes of all of them, its own Node and, with OpenShift SDN, its own
+// HostSubnet. It is the loop's Observer.
+type Cluster struct {
+	self mesh.Ref
+	port uint16
+	log  *slog.Logger
+
+	tunnel, core, network rest.Interface
+
+	members *store[v1alpha1.LinkedCluster, *v1alpha1.LinkedCluster]
+	nodes   *store[v1alpha1.TunnelNode, *v1alpha1.TunnelNode]
+	node    *store[corev1.Node, *corev1.Node]
+	subnet  *store[networkv1.HostSubnet, *networkv1.HostSubnet]
+
+	sdn       atomic.Pointer[bool] // OpenShift SDN serves HostSubnets; nil: not known yet
+	connected atomic.Bool
+}
+
+// NewCluster makes the clients; it asks nothing yet. port is the mesh's default UDP port.
+func NewCluster(access *rest.Config, self mesh.Ref, port uint16, log *slog.Logger) (*Cluster, error) {
+	c := &Cluster{
+		self: self, port: port, log: log,
+		members: newStore[v1alpha1.LinkedCluster](), nodes: newStore[v1alpha1.TunnelNode](),
+		node: newStore[corev1.Node](), subnet: newStore[networkv1.HostSubnet](),
+	}
+	access = rest.CopyConfig(access)
+	access.QPS, access.Burst = 20, 40
+	access.Wrap(func(next http.RoundTripper) http.RoundTripper { return &witness{next: next, cluster: c} })
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, networkv1.Install} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("know the API's objects: %w", err)
+		}
+	}
+	for _, client := range []struct {
+		into    *rest.Interface
+		version schema.GroupVersion
+	}{{&c.tunnel, v1alpha1.GroupVersion}, {&c.core, corev1.SchemeGroupVersion}, {&c.network, networkv1.GroupVersion}} {
+		cfg := rest.CopyConfig(access)
+		cfg.GroupVersion, cfg.APIPath = &client.version, "/apis"
+		if client.version.Group == "" {
+			cfg.APIPath = "/api"
+		}
+		cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+		made, err := rest.RESTClientFor(cfg)
+		if err != nil {
+			return nil, fmt.Errorf("make a client of %s for %s: %w", access.Host, client.version, err)
+		}
+		*client.into = made
+	}
+	return c, nil
+}
+
+// witness notes whether the API answers. A refusal is an answer.
+type witness struct {
+	next    http.RoundTripper
+	cluster *Cluster
+}
+
+func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := w.next.RoundTrip(req)
+	if req.Context().Err() != nil {
+		return resp, err // ended by us: says nothing of the API
+	}
+	if was := w.cluster.connected.Swap(err == nil); was != (err == nil) {
+		if err == nil {
+			w.cluster.log.Info("the API answers")
+		} else {
+			w.cluster.log.Warn("the API does not answer; the data plane stays as it is", "error", err)
+		}
+	}
+	return resp, err
+}
+
+// Connected tells whether the API answered the last request.
+func (c *Cluster) Connected() bool { return c.connected.Load() }
+
+// Run keeps the stores up to date until ctx ends.
+func (c *Cluster) Run(ctx context.Context, notify func()) error {
+	for _, changed := range []*func(){&c.members.changed, &c.nodes.changed, &c.node.changed, &c.subnet.changed} {
+		*changed = notify
+	}
+	own := fields.OneTermEqualSelector("metadata.name", c.self.Node)
+	group, ctx := errgroup.WithContext(ctx)
+	reflectInto := func(client rest.Interface, resource string, which fields.Selector, kind runtime.Object, into cache.ReflectorStore) {
+		group.Go(func() error {
+			from := cache.NewListWatchFromClient(client, resource, "", which)
+			cache.NewReflectorWithOptions(from, kind, into, cache.ReflectorOptions{
+				Name: resource,
+				// A node asks often enough to follow soon after an outage, and seldom
+				// enough for a thousand of them not to keep the API down.
+				Backoff: &wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 10, Cap: 10 * time.Second},
+			}).RunWithContext(ctx)
+			return nil
+		})
+	}
+	reflectInto(c.tunnel, "linkedclusters", fields.Everything(), &v1alpha1.LinkedCluster{}, c.members)
+	reflectInto(c.tunnel, "tunnelnodes", fields.Everything(), &v1alpha1.TunnelNode{}, c.nodes)
+	reflectInto(c.core, "nodes", own, &corev1.Node{}, c.node)
+	group.Go(func() error {
+		if c.detectSDN(ctx) {
+			reflectInto(c.network, "hostsubnets", own, &networkv1.HostSubnet{}, c.subnet)
+		}
+		notify()
+		return nil
+	})
+	return group.Wait()
+}
+
+// detectSDN asks until the API says whether it serves HostSubnets.
+func (c *Cluster) detectSDN(ctx context.Context) bool {
+	for failures := 1; ; failures++ {
+		err := c.network.Get().AbsPath("/apis/network.openshift.io/v1").Do(ctx).Error()
+		if err == nil || apierrors.IsNotFound(err) {
+			found := err == nil
+			c.sdn.Store(&found)
+			return found
+		}
+		if !sleep(ctx, backoff(500*time.Millisecond, 10*time.Second, failures)) {
+			return false
+		}
+	}
+}
+
+// View is the mesh as the API last said.
+func (c *Cluster) View() (mesh.View, []mesh.Refusal, bool) {
+	members, ok := c.members.list()
+	nodes, alsoOK := c.nodes.list()
+	if !ok || !alsoOK {
+		return mesh.View{}, nil, false
+	}
+	slices.SortFunc(members, func(a, b *v1alpha1.LinkedCluster) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(nodes, func(a, b *v1alpha1.TunnelNode) int { return strings.Compare(a.Name, b.Name) })
+	view, refused := meshobj.FromObjects(values(members), values(nodes), c.self, c.port)
+	return view, refused, true
+}
+
+func values[T any](pointers []*T) []T {
+	out := make([]T, len(pointers))
+	for i, p := range pointers {
+		out[i] = *p
+	}
+	return out
+}
