@@ -23,7 +23,9 @@ func acceptClusters(self string, clusters []Cluster, refuse func(Refusal)) membe
 	order := slices.Clone(clusters)
 	slices.SortStableFunc(order, func(a, b Cluster) int {
 		return cmp.Or(boolFirst(a.Name == self, b.Name == self), cmp.Compare(a.Name, b.Name),
-			comparePrefixes(a.PodCIDRs, b.PodCIDRs), a.TunnelCIDR.Compare(b.TunnelCIDR))
+			comparePrefixes(a.PodCIDRs, b.PodCIDRs), a.TunnelCIDR.Compare(b.TunnelCIDR),
+			comparePrefixes(a.ServiceCIDRs, b.ServiceCIDRs), comparePrefixes(a.GlobalPodCIDRs, b.GlobalPodCIDRs),
+			cmp.Compare(a.Topology, b.Topology))
 	})
 	m := members{byName: map[string]*Cluster{}, refused: map[string]bool{}, declared: newClaims()}
 	for i := range order {
