@@ -28,9 +28,9 @@ type Event struct {
 }
 
 // Listen calls event for each notification of the groups of a netlink family in the
-// namespace, until ctx ends. Notifications that were lost (a full buffer) are made
-// good by one event of type 0. The open socket keeps the namespace from being
-// destroyed: end ctx when its name is gone.
+// namespace, until ctx ends. It begins with an event of type 0, as something may have
+// changed before, and makes good for notifications that were lost (a full buffer) by
+// another. The open socket keeps the namespace from being destroyed: see WhileSame.
 func (n Namespace) Listen(ctx context.Context, family int, groups []uint32, event func(Event)) error {
 	conn, err := n.dial(family, groups)
 	if err != nil {
@@ -39,6 +39,7 @@ func (n Namespace) Listen(ctx context.Context, family int, groups []uint32, even
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
+	event(Event{})
 	for {
 		msgs, err := conn.Receive()
 		switch {

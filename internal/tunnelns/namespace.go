@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -132,6 +133,9 @@ func (n Namespace) create() error {
 	if err := <-done; err != nil {
 		return errors.Join(err, os.Remove(n.path))
 	}
+	// A mount makes no inotify event; this one lets WhileSame look again.
+	now := time.Now()
+	_ = os.Chtimes(filepath.Dir(n.path), now, now)
 	return nil
 }
 

@@ -67,8 +67,7 @@ func (c Config) withDefaults() Config {
 
 // Part keeps the namespace and what is in it, without the WireGuard interface.
 type Part struct {
-	cfg     Config
-	renewed chan struct{} // Apply made the namespace
+	cfg Config
 
 	mu  sync.Mutex
 	mtu MTU
@@ -85,7 +84,7 @@ func New(c Config) (*Part, error) {
 			return nil, fmt.Errorf("link name %q: at most 15 bytes", name)
 		}
 	}
-	return &Part{cfg: c, renewed: make(chan struct{}, 1)}, nil
+	return &Part{cfg: c}, nil
 }
 
 // Name is the part's name in logs and metrics.
@@ -133,10 +132,6 @@ func (p *Part) syncNamespace() ([]string, error) {
 	}
 	if err := p.cfg.Namespace.create(); err != nil {
 		return nil, err
-	}
-	select {
-	case p.renewed <- struct{}{}:
-	default:
 	}
 	return []string{p.cfg.Namespace.String() + " made"}, nil
 }
@@ -216,10 +211,13 @@ func SameFamily(a, b netip.Addr) bool {
 
 // Remove takes the pair and the namespace away.
 func (p *Part) Remove(context.Context) error {
-	err := p.cfg.Node.with(func(h *netlink.Handle) error {
-		return deleteLink(h, p.cfg.Outside)
-	})
+	err := DeleteLink(p.cfg.Node, p.cfg.Outside)
 	return errors.Join(err, p.cfg.Namespace.remove())
+}
+
+// DeleteLink deletes a link of a namespace; one that is not there is no error.
+func DeleteLink(n Namespace, name string) error {
+	return n.with(func(h *netlink.Handle) error { return deleteLink(h, name) })
 }
 
 func deleteLink(h *netlink.Handle, name string) error {

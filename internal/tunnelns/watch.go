@@ -2,7 +2,10 @@ package tunnelns
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -18,73 +21,97 @@ const retryWatch = time.Second
 // Watch calls notify when a link, address, route or rule of the namespace, the node's
 // links or main routes, or the namespace's name changes.
 func (p *Part) Watch(ctx context.Context, notify func()) error {
+	every := func(Event) { notify() }
+	return KeepWatching(ctx, p.cfg.Log, func(ctx context.Context) error {
+		return p.cfg.Namespace.WhileSame(ctx, notify,
+			func(ctx context.Context) error {
+				return p.cfg.Node.Listen(ctx, unix.NETLINK_ROUTE, RouteGroups, func(e Event) {
+					if p.concernsNode(e) {
+						notify()
+					}
+				})
+			},
+			p.inside(unix.NETLINK_ROUTE, RouteGroups, every),
+			p.inside(unix.NETLINK_NETFILTER, []uint32{NfTables}, every),
+		)
+	})
+}
+
+// inside listens in the namespace as long as there is one.
+func (p *Part) inside(family int, groups []uint32, event func(Event)) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if !p.cfg.Namespace.Exists() {
+			<-ctx.Done()
+			return nil
+		}
+		return p.cfg.Namespace.Listen(ctx, family, groups, event)
+	}
+}
+
+// KeepWatching runs watch again and again until ctx ends, with a pause after an error.
+func KeepWatching(ctx context.Context, log *slog.Logger, watch func(context.Context) error) error {
 	for {
-		err := p.watchOnce(ctx, notify)
+		err := watch(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
-			p.cfg.Log.Warn("watch of the tunnel namespace broke; setting it up again", "error", err)
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(retryWatch):
-			}
+		if err == nil {
+			continue
 		}
-		notify()
-	}
-}
-
-// watchOnce watches one life of the namespace: it returns when its name comes or goes,
-// and holds nothing of it open then.
-func (p *Part) watchOnce(ctx context.Context, notify func()) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		defer cancel()
-		return p.watchName(ctx)
-	})
-	g.Go(func() error {
-		return p.cfg.Node.Listen(ctx, unix.NETLINK_ROUTE, RouteGroups, func(e Event) {
-			if p.concernsNode(e) {
-				notify()
-			}
-		})
-	})
-	if p.cfg.Namespace.Exists() {
-		every := func(Event) { notify() }
-		g.Go(func() error { return p.cfg.Namespace.Listen(ctx, unix.NETLINK_ROUTE, RouteGroups, every) })
-		g.Go(func() error { return p.cfg.Namespace.Listen(ctx, unix.NETLINK_NETFILTER, []uint32{NfTables}, every) })
-	}
-	return g.Wait()
-}
-
-// watchName returns when the name of the namespace is removed or bound anew.
-func (p *Part) watchName(ctx context.Context) error {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watch the names of namespaces: %w", err)
-	}
-	defer w.Close()
-	dir := filepath.Dir(p.cfg.Namespace.path)
-	if err := w.Add(dir); err != nil {
-		return fmt.Errorf("watch %s: %w", dir, err)
-	}
-	for {
+		log.Warn("a watch broke and is set up again", "error", err)
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.renewed:
-			return nil
-		case e := <-w.Events:
-			if e.Name == p.cfg.Namespace.path && e.Has(fsnotify.Remove|fsnotify.Rename) {
-				return nil
-			}
-		case err := <-w.Errors:
-			return fmt.Errorf("watch %s: %w", dir, err)
+		case <-time.After(retryWatch):
 		}
 	}
+}
+
+// WhileSame runs watchers until ctx ends, one fails, or the name of the namespace
+// comes, goes or is bound to another one; then it ends them, so that they hold nothing
+// of the old one open, calls notify and returns.
+func (n Namespace) WhileSame(ctx context.Context, notify func(), watchers ...func(context.Context) error) error {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	names, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch the names of namespaces: %w", err)
+	}
+	defer names.Close()
+	dir := filepath.Dir(n.path)
+	if err := errors.Join(os.MkdirAll(dir, 0o755), names.Add(dir)); err != nil {
+		return fmt.Errorf("watch %s: %w", dir, err)
+	}
+	before := n.identity()
+	g, inner := errgroup.WithContext(inner)
+	g.Go(func() error {
+		defer cancel()
+		for n.identity() == before {
+			select {
+			case <-inner.Done():
+				return nil
+			case <-names.Events:
+			case err := <-names.Errors:
+				return fmt.Errorf("watch %s: %w", dir, err)
+			}
+		}
+		return nil
+	})
+	for _, watch := range watchers {
+		g.Go(func() error { return watch(inner) })
+	}
+	err = g.Wait()
+	notify()
+	return err
+}
+
+// identity tells namespaces apart that bear the same name one after the other.
+func (n Namespace) identity() [2]uint64 {
+	var st unix.Stat_t
+	if !n.Exists() || unix.Stat(n.path, &st) != nil {
+		return [2]uint64{}
+	}
+	return [2]uint64{uint64(st.Dev), st.Ino}
 }
 
 // concernsNode leaves out what pods' comings and goings cause: veth links of others,

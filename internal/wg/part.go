@@ -1,0 +1,235 @@
+package wg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// DefaultLink is the interface's name.
+const DefaultLink = "sdntun-wg"
+
+// Mode says which implementation of WireGuard to use.
+type Mode string
+
+// Modes.
+const (
+	Auto      Mode = "auto" // the kernel's, if it has one
+	Kernel    Mode = "kernel"
+	Userspace Mode = "userspace"
+)
+
+// What Implementation returns.
+const (
+	KernelWireGuard    = "wireguard"
+	UserspaceWireGuard = "wireguard-userspace"
+)
+
+// Config is what a node's WireGuard interface is made from. Zero values give the
+// defaults; the key has none.
+type Config struct {
+	Mode Mode
+	Key  PrivateKey
+	// Link is the interface's name. The userspace implementation's control socket
+	// (/var/run/wireguard/<link>.sock) bears it too.
+	Link string
+	// Namespace holds the interface, Node its UDP socket.
+	Namespace, Node tunnelns.Namespace
+	// PodLink is the node's link to its pods, for the MTU.
+	PodLink  string
+	Resolver Resolver
+	Log      *slog.Logger
+	// CheckPeers is how often Watch compares the peers with those wanted. WireGuard
+	// announces no change of its peers, so this one thing has to be looked at.
+	CheckPeers time.Duration
+}
+
+// Part keeps a node's WireGuard interface.
+type Part struct {
+	cfg   Config
+	names *names
+
+	mu      sync.Mutex // one Apply, Peers or Remove at a time
+	user    *userDevice
+	wanted  mesh.DataPlane
+	applied bool
+	set     map[mesh.Key]netip.AddrPort // endpoints that this process set
+	refs    map[mesh.Key]mesh.Ref
+	impl    string
+}
+
+// New checks the configuration; it touches nothing.
+func New(c Config) (*Part, error) {
+	switch c.Mode {
+	case Auto, Kernel, Userspace:
+	case "":
+		c.Mode = Auto
+	default:
+		return nil, fmt.Errorf("WireGuard mode %q: want %s, %s or %s", c.Mode, Auto, Kernel, Userspace)
+	}
+	if c.Key.IsZero() {
+		return nil, errors.New("WireGuard needs the node's private key")
+	}
+	if c.Link == "" {
+		c.Link = DefaultLink
+	}
+	if c.Namespace == (tunnelns.Namespace{}) {
+		c.Namespace = tunnelns.At(tunnelns.DefaultPath)
+	}
+	if c.PodLink == "" {
+		c.PodLink = tunnelns.DefaultPodLink
+	}
+	if c.Resolver == nil {
+		c.Resolver = net.DefaultResolver
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.CheckPeers == 0 {
+		c.CheckPeers = time.Second
+	}
+	return &Part{
+		cfg: c, names: newNames(c.Resolver, c.Log),
+		set: map[mesh.Key]netip.AddrPort{}, refs: map[mesh.Key]mesh.Ref{},
+	}, nil
+}
+
+// Name is the part's name in logs and metrics.
+func (*Part) Name() string { return "wireguard" }
+
+// PublicKey is the node's.
+func (p *Part) PublicKey() mesh.Key { return p.cfg.Key.Public() }
+
+// Implementation is KernelWireGuard or UserspaceWireGuard; empty before the first Apply.
+func (p *Part) Implementation() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.impl
+}
+
+// Apply makes interface, peers and routes equal to dp. The namespace must be there.
+func (p *Part) Apply(_ context.Context, dp mesh.DataPlane) ([]string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted = dp
+	p.names.want(dp.Peers)
+	mtu, err := tunnelns.MeasureMTU(p.cfg.Node, dp.Peers, p.cfg.PodLink)
+	if err != nil {
+		return nil, fmt.Errorf("measure the MTU: %w", err)
+	}
+	changes, err := p.syncDevice(mtu.Tunnel)
+	if err != nil {
+		return changes, err
+	}
+	for _, step := range []func() ([]string, error){
+		func() ([]string, error) { return p.syncConfig(dp) },
+		func() ([]string, error) { return p.syncLink(dp, mtu.Tunnel) },
+	} {
+		done, err := step()
+		changes = append(changes, done...)
+		if err != nil {
+			return changes, err
+		}
+	}
+	p.applied = true
+	return changes, nil
+}
+
+// syncConfig sends the device what differs: key, port, and peers one by one.
+func (p *Part) syncConfig(dp mesh.DataPlane) (changes []string, err error) {
+	err = p.device(func(c *wgctrl.Client, dev *wgtypes.Device) error {
+		var cfg wgtypes.Config
+		if dev.PrivateKey != p.cfg.Key.key {
+			cfg.PrivateKey = &p.cfg.Key.key
+			changes = append(changes, "private key set")
+		}
+		if port := int(dp.ListenPort); dev.ListenPort != port {
+			if err := p.checkPort(port); err != nil {
+				return err
+			}
+			cfg.ListenPort = &port
+			changes = append(changes, fmt.Sprintf("listen port %d set", port))
+		}
+		wanted := p.resolved(dp)
+		var lines []string
+		cfg.Peers, lines = diff(wanted, dev.Peers, time.Now())
+		if changes = append(changes, lines...); len(changes) == 0 {
+			p.remember(wanted)
+			return nil
+		}
+		if err := c.ConfigureDevice(p.cfg.Link, cfg); err != nil {
+			return p.explain(fmt.Errorf("configure %s: %w", p.cfg.Link, err), dp.ListenPort)
+		}
+		p.remember(wanted)
+		return nil
+	})
+	return changes, err
+}
+
+// resolved adds to the peers where they are at the moment.
+func (p *Part) resolved(dp mesh.DataPlane) []want {
+	ws := make([]want, len(dp.Peers))
+	for i, peer := range dp.Peers {
+		e := p.names.addrPort(peer.Endpoint)
+		before, known := p.set[peer.PublicKey]
+		ws[i] = want{Peer: peer, endpoint: e, moved: known && before != e}
+	}
+	return ws
+}
+
+func (p *Part) remember(ws []want) {
+	clear(p.set)
+	clear(p.refs)
+	for _, w := range ws {
+		p.refs[w.PublicKey] = w.Ref
+		if w.endpoint.IsValid() {
+			p.set[w.PublicKey] = w.endpoint
+		}
+	}
+}
+
+// device runs fn in the namespace with a control client and the device's state.
+func (p *Part) device(fn func(*wgctrl.Client, *wgtypes.Device) error) error {
+	return p.cfg.Namespace.Do(func() error {
+		c, err := wgctrl.New()
+		if err != nil {
+			return fmt.Errorf("open WireGuard's control: %w", err)
+		}
+		defer c.Close()
+		dev, err := c.Device(p.cfg.Link)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", p.cfg.Link, err)
+		}
+		return fn(c, dev)
+	})
+}
+
+// checkPort tells in plain words that somebody else has the port, before anything is
+// changed.
+func (p *Part) checkPort(port int) error {
+	return p.cfg.Node.Do(func() error {
+		conn, err := net.ListenUDP("udp", &net.UDPAddr{Port: port})
+		if err != nil {
+			return p.explain(fmt.Errorf("listen on UDP port %d: %w", port, err), uint16(port))
+		}
+		return conn.Close()
+	})
+}
+
+func (p *Part) explain(err error, port uint16) error {
+	if !errors.Is(err, unix.EADDRINUSE) {
+		return err
+	}
+	return fmt.Errorf("UDP port %d of the node is taken by another program; find it with `ss -lunp sport = :%d` and stop it, or choose another tunnel_port: %w", port, port, err)
+}
