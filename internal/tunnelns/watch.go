@@ -153,3 +153,12 @@ func linkOf(e Event) (name, kind string) {
 	}
 	return name, kind
 }
+
+// LinkName is the link's name in an RTM_NEWLINK or RTM_DELLINK, empty in other events.
+func (e Event) LinkName() string {
+	if e.Type != unix.RTM_NEWLINK && e.Type != unix.RTM_DELLINK {
+		return ""
+	}
+	name, _ := linkOf(e)
+	return name
+}
