@@ -1,0 +1,109 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/version"
+)
+
+// shownRefusals bounds the refusals that a condition spells out.
+const shownRefusals = 10
+
+// statusOf is the TunnelNode status that says what was observed. Conditions keep
+// their transition times from before; those of other writers are left out.
+func statusOf(o Observation, missing string, before []metav1.Condition, now time.Time) v1alpha1.TunnelNodeStatus {
+	s := v1alpha1.TunnelNodeStatus{
+		AgentVersion: version.Version,
+		Cable:        o.Cable,
+		MTU:          int32(o.MTU),
+		Peers:        countPeers(o.Peers, now),
+	}
+	for _, c := range []metav1.Condition{ready(o, missing), accepted(o.State)} {
+		if old := meta.FindStatusCondition(before, c.Type); old != nil {
+			s.Conditions = append(s.Conditions, *old)
+		}
+		c.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
+		meta.SetStatusCondition(&s.Conditions, c)
+	}
+	return s
+}
+
+func countPeers(peers []Peer, now time.Time) *v1alpha1.PeerCounts {
+	n := &v1alpha1.PeerCounts{Configured: int32(len(peers))}
+	for _, p := range peers {
+		switch p.State(now) {
+		case PeerUp:
+			n.Up++
+		case PeerStale:
+			n.Stale++
+		default:
+			n.Never++
+		}
+	}
+	return n
+}
+
+// ready says whether the data plane is as planned, and if not, what is missing.
+func ready(o Observation, missing string) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse}
+	failed := o.State.Failed()
+	switch {
+	case len(failed) > 0:
+		var lines []string
+		for _, p := range failed {
+			lines = append(lines, fmt.Sprintf("%s: %v", p.Name, p.Err))
+		}
+		c.Reason, c.Message = "PartFailed", strings.Join(lines, "; ")
+	case o.State.Source == PlanNone || !o.State.Applied:
+		c.Reason, c.Message = "Starting", "the plan has not been applied yet"
+	case missing != "":
+		c.Reason, c.Message = "NoHostSubnet", missing
+	case !o.State.Plan.TunnelAddress.IsValid():
+		c.Reason, c.Message = "NoTunnelAddress", "the controller has not given this node a tunnel address yet"
+	default:
+		c.Status, c.Reason = metav1.ConditionTrue, "AsPlanned"
+		c.Message = "the data plane is as planned"
+		if o.Cable == "wireguard-userspace" {
+			c.Message += "; WireGuard runs in the agent, for the kernel has none: it is slower, and pauses while the agent restarts"
+		}
+	}
+	return c
+}
+
+// accepted says what is refused of this node; what is refused of others is added for
+// people to see.
+func accepted(s State) metav1.Condition {
+	var ours, others []string
+	for _, r := range s.Refusals {
+		if r.Ref == s.Plan.Self || r.Ref == (mesh.Ref{Cluster: s.Plan.Self.Cluster}) {
+			ours = append(ours, r.String())
+		} else {
+			others = append(others, r.String())
+		}
+	}
+	c := metav1.Condition{
+		Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue,
+		Reason: "NothingRefused", Message: "nothing is refused",
+	}
+	switch {
+	case len(ours) > 0:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "Refused", join(append(ours, others...))
+	case len(others) > 0:
+		c.Reason, c.Message = "OthersRefused", "nothing of this node is refused; of others: "+join(others)
+	}
+	return c
+}
+
+func join(lines []string) string {
+	if more := len(lines) - shownRefusals; more > 0 {
+		lines = append(lines[:shownRefusals:shownRefusals], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(lines, "; ")
+}

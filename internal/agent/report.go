@@ -1,0 +1,156 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"text/tabwriter"
+	"time"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/version"
+)
+
+// Report is a node's own view, as `status` shows it. It holds no secret.
+type Report struct {
+	Node          string       `json:"node"`
+	AgentVersion  string       `json:"agentVersion"`
+	PublicKey     string       `json:"publicKey"`
+	TunnelAddress string       `json:"tunnelAddress,omitempty"`
+	Cable         string       `json:"cable,omitempty"`
+	MTU           int          `json:"mtu,omitempty"`
+	Flows         int          `json:"flows"`
+	PlanSource    PlanSource   `json:"planSource"`
+	APIConnected  bool         `json:"apiConnected"`
+	Ready         bool         `json:"ready"`
+	Parts         []PartReport `json:"parts"`
+	Peers         []PeerReport `json:"peers"`
+	PeersError    string       `json:"peersError,omitempty"`
+	Refusals      []string     `json:"refusals,omitempty"`
+}
+
+// PartReport is how one part fares.
+type PartReport struct {
+	Name  string `json:"name"`
+	Error string `json:"error,omitempty"`
+}
+
+// PeerReport is one peer. HandshakeAge is in seconds, absent before the first one.
+type PeerReport struct {
+	Name         string   `json:"name"`
+	State        string   `json:"state"`
+	Endpoint     string   `json:"endpoint,omitempty"`
+	HandshakeAge *float64 `json:"handshakeAgeSeconds,omitempty"`
+	Received     int64    `json:"receivedBytes"`
+	Sent         int64    `json:"sentBytes"`
+}
+
+func reportOf(self mesh.Ref, key mesh.Key, o Observation, now time.Time) Report {
+	r := Report{
+		Node: self.String(), AgentVersion: version.Version, PublicKey: key.String(),
+		Cable: o.Cable, MTU: o.MTU, Flows: o.Flows,
+		PlanSource: o.State.Source, APIConnected: o.Connected,
+		Ready: o.State.Applied && len(o.State.Failed()) == 0,
+		Parts: []PartReport{}, Peers: []PeerReport{},
+	}
+	if o.State.Plan.TunnelAddress.IsValid() {
+		r.TunnelAddress = o.State.Plan.TunnelAddress.String()
+	}
+	for _, p := range o.State.Parts {
+		part := PartReport{Name: p.Name}
+		if p.Err != nil {
+			part.Error = p.Err.Error()
+		}
+		r.Parts = append(r.Parts, part)
+	}
+	for _, p := range o.Peers {
+		peer := PeerReport{Name: p.Ref.String(), State: p.State(now), Endpoint: p.Endpoint, Received: p.Received, Sent: p.Sent}
+		if !p.LastHandshake.IsZero() {
+			age := now.Sub(p.LastHandshake).Seconds()
+			peer.HandshakeAge = &age
+		}
+		r.Peers = append(r.Peers, peer)
+	}
+	if o.PeersErr != nil {
+		r.PeersError = o.PeersErr.Error()
+	}
+	for _, refusal := range o.State.Refusals {
+		r.Refusals = append(r.Refusals, refusal.String())
+	}
+	return r
+}
+
+func statusHandler(report func() Report) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(report()) // the reader has gone: nobody to tell
+	})
+	return mux
+}
+
+// ReadReport asks the agent that runs on this node.
+func ReadReport(ctx context.Context, stateDir string) (Report, error) {
+	socket := SocketPath(stateDir)
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/status", nil)
+	if err != nil {
+		return Report{}, fmt.Errorf("ask the agent: %w", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return Report{}, fmt.Errorf("ask the agent at %s: %w (does it run on this node, and is --state-dir right?)", socket, err)
+	}
+	defer resp.Body.Close()
+	var r Report
+	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil {
+		return Report{}, fmt.Errorf("read the agent's answer: %w", err)
+	}
+	return r, nil
+}
+
+// WriteTable shows the report to people.
+func (r Report) WriteTable(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(w, "NODE\t%s\n", r.Node)
+	fmt.Fprintf(w, "READY\t%t\n", r.Ready)
+	fmt.Fprintf(w, "PLAN\t%s\n", r.PlanSource)
+	fmt.Fprintf(w, "API CONNECTED\t%t\n", r.APIConnected)
+	fmt.Fprintf(w, "TUNNEL ADDRESS\t%s\n", cmp.Or(r.TunnelAddress, "-"))
+	fmt.Fprintf(w, "CABLE\t%s\n", cmp.Or(r.Cable, "-"))
+	fmt.Fprintf(w, "MTU\t%d\n", r.MTU)
+	fmt.Fprintf(w, "FLOWS\t%d\n", r.Flows)
+	for _, p := range r.Parts {
+		fmt.Fprintf(w, "PART %s\t%s\n", p.Name, cmp.Or(p.Error, "as planned"))
+	}
+	for _, refusal := range r.Refusals {
+		fmt.Fprintf(w, "REFUSED\t%s\n", refusal)
+	}
+	if r.PeersError != "" {
+		fmt.Fprintf(w, "PEERS\t%s\n", r.PeersError)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	fmt.Fprintln(w, "\nPEER\tSTATE\tENDPOINT\tHANDSHAKE\tRECEIVED\tSENT")
+	for _, p := range r.Peers {
+		age := "-"
+		if p.HandshakeAge != nil {
+			age = fmt.Sprintf("%.0fs ago", *p.HandshakeAge)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\n", p.Name, p.State, cmp.Or(p.Endpoint, "-"), age, p.Received, p.Sent)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
