@@ -1,0 +1,151 @@
+package vswitch
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sdn-tunnel/sdn-tunnel/ovsflow"
+)
+
+// DefaultRunDir is where Open vSwitch keeps its sockets.
+const DefaultRunDir = "/run/openvswitch"
+
+const (
+	commandTimeout = 10 * time.Second
+	// tagKey and tagValue mark the port and its interface as ours in the database.
+	tagKey, tagValue = "sdn-tunnel", "port"
+)
+
+// OVS is a Switch: an Open vSwitch that runs on this node.
+type OVS struct {
+	runDir string
+	log    *slog.Logger
+}
+
+// NewOVS reaches the Open vSwitch whose sockets are in runDir; empty: DefaultRunDir.
+func NewOVS(runDir string, log *slog.Logger) *OVS {
+	if runDir == "" {
+		runDir = DefaultRunDir
+	}
+	return &OVS{runDir: runDir, log: log}
+}
+
+func (o *OVS) database() string { return "unix:" + filepath.Join(o.runDir, "db.sock") }
+
+// run is the one place that executes programs to their end.
+func (o *OVS) run(ctx context.Context, stdin, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "OVS_RUNDIR="+o.runDir)
+	cmd.Stdin = strings.NewReader(stdin)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.String(), nil
+}
+
+func (o *OVS) vsctl(ctx context.Context, args ...string) (string, error) {
+	return o.run(ctx, "", "ovs-vsctl", append([]string{"--timeout=5", "--db=" + o.database()}, args...)...)
+}
+
+func (o *OVS) ofctl(ctx context.Context, stdin string, args ...string) (string, error) {
+	out, err := o.run(ctx, stdin, "ovs-ofctl", append([]string{"-O", "OpenFlow13"}, args...)...)
+	if err != nil && strings.Contains(err.Error(), "is not a bridge or a socket") {
+		return "", fmt.Errorf("%w: %w", ErrNoOVS, err)
+	}
+	return out, err
+}
+
+// State reads bridge and port from the database.
+func (o *OVS) State(ctx context.Context, bridge, port string) (State, error) {
+	if _, err := os.Stat(filepath.Join(o.runDir, "db.sock")); errors.Is(err, fs.ErrNotExist) {
+		return State{}, fmt.Errorf("%w (no socket in %s)", ErrNoOVS, o.runDir)
+	}
+	rows, err := o.find(ctx, "bridge", bridge, "datapath_type")
+	if err != nil {
+		return State{}, fmt.Errorf("%w: %w", ErrNoOVS, err)
+	}
+	if len(rows) == 0 {
+		return State{}, fmt.Errorf("bridge %s: %w", bridge, ErrNoBridge)
+	}
+	var s State
+	_ = json.Unmarshal(rows[0][0], &s.DatapathType)
+	if out, err := o.vsctl(ctx, "list-ports", bridge); err != nil {
+		return s, err
+	} else if !contains(out, port) {
+		return s, nil
+	}
+	s.OnBridge = true
+	if rows, err = o.find(ctx, "interface", port, "ofport,external_ids,error"); err != nil || len(rows) == 0 {
+		return s, err
+	}
+	var ofport int // -1, or an empty set, when there is none
+	if json.Unmarshal(rows[0][0], &ofport) == nil && ofport > 0 {
+		s.OFPort = uint32(ofport)
+	}
+	s.Tagged = strings.Contains(string(rows[0][1]), fmt.Sprintf("[%q,%q]", tagKey, tagValue))
+	if json.Unmarshal(rows[0][2], &s.Error) != nil {
+		s.Error = ""
+	}
+	return s, nil
+}
+
+// find returns the columns of the rows of a table that have that name.
+func (o *OVS) find(ctx context.Context, table, name, columns string) ([][]json.RawMessage, error) {
+	out, err := o.vsctl(ctx, "--format=json", "--columns="+columns, "find", table, "name="+name)
+	if err != nil {
+		return nil, err
+	}
+	var reply struct{ Data [][]json.RawMessage }
+	if err := json.Unmarshal([]byte(out), &reply); err != nil {
+		return nil, fmt.Errorf("read what ovs-vsctl says of %s %s: %w", table, name, err)
+	}
+	return reply.Data, nil
+}
+
+func contains(lines, line string) bool {
+	for l := range strings.Lines(lines) {
+		if strings.TrimSpace(l) == line {
+			return true
+		}
+	}
+	return false
+}
+
+// AddPort adds the port and tags port and interface.
+func (o *OVS) AddPort(ctx context.Context, bridge, port string) error {
+	tag := "external_ids:" + tagKey + "=" + tagValue
+	_, err := o.vsctl(ctx, "--may-exist", "add-port", bridge, port,
+		"--", "set", "port", port, tag, "--", "set", "interface", port, tag)
+	return err
+}
+
+// DeletePort deletes the port; one that is not there is no error.
+func (o *OVS) DeletePort(ctx context.Context, bridge, port string) error {
+	_, err := o.vsctl(ctx, "--if-exists", "del-port", bridge, port)
+	return err
+}
+
+// Flows dumps the flows with our cookie.
+func (o *OVS) Flows(ctx context.Context, bridge string) (string, error) {
+	return o.ofctl(ctx, "", "--no-names", "dump-flows", bridge, ovsflow.DeleteOurs)
+}
+
+// Bundle runs the lines in one OpenFlow bundle.
+func (o *OVS) Bundle(ctx context.Context, bridge, lines string) error {
+	_, err := o.ofctl(ctx, lines, "--bundle", "add-flows", bridge, "-")
+	return err
+}
