@@ -27,11 +27,11 @@ func startVSwitch(t *testing.T) *vswitch {
 			t.Skipf("SKIPPED: the flows were not tried on a real Open vSwitch: %v (install openvswitch-switch)", err)
 		}
 	}
-	dir, err := os.MkdirTemp("", "ovs") // t.TempDir is too long for a socket's name
+	dir, err := os.MkdirTemp("", "ovs") //nolint:usetesting // t.TempDir is too long for a socket's name
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	v := &vswitch{t, dir}
 	schema := "/usr/share/openvswitch/vswitch.ovsschema"
 	if _, err := os.Stat(schema); err != nil {

@@ -45,9 +45,9 @@ func (e Endpoint) IsZero() bool { return e == Endpoint{} }
 type Topology string
 
 const (
-	// Mesh: each node carries its own host subnets.
+	// Mesh means that each node carries its own host subnets.
 	Mesh Topology = "Mesh"
-	// Gateway: gateway nodes carry those of all.
+	// Gateway means that gateway nodes carry those of all.
 	Gateway Topology = "Gateway"
 )
 
