@@ -194,3 +194,14 @@ func sortedKeys(m map[string]map[string]any) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+// Check refuses names that are no DNS labels or come twice.
+func (i Inventory) Check() error {
+	var fresh Inventory
+	for _, c := range i.Clusters {
+		if err := fresh.add(c.Name, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+// Command sdn-tunnel links the pod networks of clusters.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	sdntunnel "github.com/sdn-tunnel/sdn-tunnel"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/cli"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := cli.New(sdntunnel.Files(), nil).RunContext(ctx, os.Args)
+	interrupted := ctx.Err() != nil
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sdn-tunnel:", err)
+	}
+	os.Exit(cli.ExitCode(err, interrupted))
+}

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/verify"
+)
+
+func verifyCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "verify", Usage: "have every node's pods reach those of the other clusters, and show the matrix",
+		Description: "   sdn-tunnel verify -i inventory\n   sdn-tunnel verify -i inventory -o json --junit verify.xml\n\nIt removes what it made. Exit code 1 if a pair fails.",
+		Flags: append(inventoryFlags(),
+			outputFlag("table or json"),
+			&ucli.StringFlag{Name: "junit", Usage: "also write JUnit XML to this file"},
+			&ucli.StringFlag{Name: "image", Usage: "image of the test application; by default the inventory's test_image"},
+			&ucli.StringFlag{Name: "namespace", Usage: "namespace of the test application", Value: verify.DefaultNamespace},
+			&ucli.BoolFlag{Name: "baseline", Usage: "also probe the pairs inside each cluster"},
+			&ucli.BoolFlag{Name: "skip-nodes", Usage: "leave out the way from nodes to pods"},
+			&ucli.DurationFlag{Name: "timeout", Usage: "how long the pods may take to become ready", Value: verify.DefaultReadyTimeout},
+			&ucli.BoolFlag{Name: "keep", Usage: "leave the test application in place"},
+		),
+		Action: runVerify,
+	}
+}
+
+// defaultTestImage is that of roles/tunnel.
+const defaultTestImage = "localhost/sdn-tunnel/test-app:dev"
+
+func runVerify(c *ucli.Context) error {
+	write, err := verifyWriter(c)
+	if err != nil {
+		return err
+	}
+	inv, members, done, err := open(c)
+	if err != nil {
+		return err
+	}
+	defer done()
+	o := verify.Options{
+		Namespace: c.String("namespace"), TunnelNamespace: inv.String("namespace", verify.DefaultTunnelNamespace),
+		Image: c.String("image"), PullPolicy: inv.String("image_pull_policy", ""),
+		Baseline: c.Bool("baseline"), SkipNodes: c.Bool("skip-nodes"), Keep: c.Bool("keep"),
+		ReadyTimeout: c.Duration("timeout"), Progress: verifyProgress(c.App.ErrWriter),
+	}
+	if o.Image == "" {
+		o.Image = inv.String("test_image", defaultTestImage)
+	}
+	for _, m := range members {
+		o.Clusters = append(o.Clusters, verify.Member{Name: m.name, Config: m.access.Config})
+	}
+	report, err := verify.Run(c.Context, o)
+	if len(report.Pairs) > 0 {
+		err = errors.Join(err, write(report), writeJUnit(c.String("junit"), report))
+	}
+	if err != nil {
+		return err
+	}
+	if !report.OK() {
+		return codeError{errors.New(report.Summary()), ExitFailed}
+	}
+	return nil
+}
+
+func verifyWriter(c *ucli.Context) (func(verify.Report) error, error) {
+	switch c.String("output") {
+	case "table":
+		return func(r verify.Report) error { return r.WriteTable(c.App.Writer, isTerminal(c.App.Writer)) }, nil
+	case "json":
+		return func(r verify.Report) error { return r.WriteJSON(c.App.Writer) }, nil
+	}
+	return nil, fmt.Errorf("--output %q: want table or json", c.String("output"))
+}
+
+func writeJUnit(path string, r verify.Report) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write JUnit XML: %w", err)
+	}
+	return errors.Join(r.WriteJUnit(f), f.Close())
+}
+
+// verifyProgress shows steps as they come, apart from the report.
+func verifyProgress(w io.Writer) func(verify.Event) {
+	var mu sync.Mutex
+	start := time.Now()
+	return func(e verify.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(w, "%5.1f s  %-10s %-8s %s\n", time.Since(start).Seconds(), e.Cluster, e.Stage, e.Message)
+	}
+}
