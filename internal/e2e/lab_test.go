@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// lab is one instance of the lab, driven by the command that users have.
+type lab struct {
+	name, bin, root string
+	Inventory       string `json:"inventory"`
+	StateDir        string `json:"stateDir"`
+}
+
+// result is how a command ended.
+type result struct {
+	out  string // both streams
+	code int
+	took time.Duration
+}
+
+// up brings up a lab for the test and takes it away after it.
+func up(t *testing.T, name, mode string) *lab {
+	t.Helper()
+	if os.Getenv("SDN_TUNNEL_LAB_TESTS") == "" {
+		t.Skip("whole clusters are tested with SDN_TUNNEL_LAB_TESTS=1 (make test-lab)")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("the lab needs root: it makes network namespaces and mounts")
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lab{name: name, root: root, bin: filepath.Join(root, "bin", "sdn-tunnel")}
+	t.Cleanup(func() {
+		if t.Failed() && os.Getenv("SDN_TUNNEL_LAB_KEEP") != "" {
+			t.Logf("the lab %s is left up", name)
+			return
+		}
+		l.run(t, 2*time.Minute, "lab", "down", "--name", name).must(t)
+	})
+	r := l.run(t, 10*time.Minute, "lab", "up", "--name", name, "--sdn-mode", mode)
+	r.must(t)
+	t.Logf("lab up: %.1f s", r.took.Seconds())
+	s := l.run(t, time.Minute, "lab", "status", "--name", name, "-o", "json")
+	s.must(t)
+	if err := json.Unmarshal([]byte(s.out), l); err != nil || l.Inventory == "" {
+		t.Fatalf("lab status: %v: %s", err, s.out)
+	}
+	return l
+}
+
+// run calls sdn-tunnel on the host.
+func (l *lab) run(t *testing.T, limit time.Duration, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, l.bin, args...)
+	cmd.Dir = l.root
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 20 * time.Second
+	var out, diag bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &diag
+	start := time.Now()
+	err := cmd.Run()
+	r := result{out: out.String(), took: time.Since(start)}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		r.code = exit.ExitCode()
+	} else if err != nil {
+		t.Fatalf("%s %v: %v", l.bin, args, err)
+	}
+	if r.code != 0 || r.out == "" {
+		r.out += diag.String()
+	}
+	return r
+}
+
+// must fails the test when the command failed.
+func (r result) must(t *testing.T) {
+	t.Helper()
+	if r.code != 0 {
+		t.Fatalf("exit %d after %.1f s:\n%s", r.code, r.took.Seconds(), tail(r.out, 60))
+	}
+}
+
+// tunnel calls sdn-tunnel where the operator of the lab's clusters sits.
+func (l *lab) tunnel(t *testing.T, limit time.Duration, args ...string) result {
+	t.Helper()
+	return l.operator(t, limit, append([]string{l.bin}, args...)...)
+}
+
+// operator runs a command where the API servers are reachable.
+func (l *lab) operator(t *testing.T, limit time.Duration, args ...string) result {
+	t.Helper()
+	return l.run(t, limit, append([]string{"lab", "exec", "--name", l.name, "--"}, args...)...)
+}
+
+// node runs a shell command on a node.
+func (l *lab) node(t *testing.T, node, command string) result {
+	t.Helper()
+	return l.run(t, time.Minute, "lab", "exec", "--name", l.name, "--node", node, "--", "sh", "-c", command)
+}
+
+// kubectl runs kubectl against a cluster and gives its output.
+func (l *lab) kubectl(t *testing.T, cluster string, args ...string) string {
+	t.Helper()
+	r := l.operator(t, time.Minute, append([]string{"kubectl", "--context", cluster}, args...)...)
+	r.must(t)
+	return strings.TrimSpace(r.out)
+}
+
+// eventually waits until ok, and gives how long it took.
+func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) time.Duration {
+	t.Helper()
+	start := time.Now()
+	for !ok() {
+		if time.Since(start) > limit {
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return time.Since(start)
+}
+
+// tail gives the last n lines of s.
+func tail(s string, n int) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
