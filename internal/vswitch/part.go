@@ -201,7 +201,8 @@ func (p *Part) dropFlows(ctx context.Context) error {
 	return p.cfg.Switch.Bundle(ctx, p.cfg.Bridge, lines)
 }
 
-// Watch calls notify when the bridge, its ports, our flows or the gateway change.
+// Watch calls notify when the bridge, its ports or our flows change. Changes of the
+// gateway link are for internal/nodepath to notice.
 func (p *Part) Watch(ctx context.Context, notify func()) error {
 	return p.cfg.Switch.Watch(ctx, p.cfg.Bridge, notify)
 }
