@@ -1,0 +1,21 @@
+// Command sdn-tunnel-agent keeps one node's tunnels as planned. It runs on every node,
+// in the node's own network namespace.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := app().RunContext(ctx, os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "sdn-tunnel-agent:", err)
+		stop()
+		os.Exit(1)
+	}
+}
