@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/sdn/tables"
 )
 
@@ -104,7 +106,13 @@ func (n *node) ensureVTEP(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make %s: %w", vtepBridge, err)
 	}
-	return addressUp(vtepBridge, netip.PrefixFrom(n.cfg.NodeIP, n.cfg.NodeIP.BitLen()), 0)
+	// The datapath takes a source address only from the prefix that it sends to, so the
+	// address has its true length; but the node's own way to that prefix stays.
+	addr, err := underlayPrefix(n.cfg.NodeIP, vtepBridge)
+	if err != nil {
+		return err
+	}
+	return address(vtepBridge, addr, 0, unix.IFA_F_NOPREFIXROUTE)
 }
 
 // reachPeers tells the userspace datapath the way to the other nodes; it has neither a

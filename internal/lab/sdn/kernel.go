@@ -37,6 +37,10 @@ func linkUp(name string) error {
 
 // addressUp gives an interface an address and sets it up. mtu 0 leaves the MTU.
 func addressUp(name string, addr netip.Prefix, mtu int) error {
+	return address(name, addr, mtu, 0)
+}
+
+func address(name string, addr netip.Prefix, mtu, flags int) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("interface %s: %w", name, err)
@@ -46,10 +50,32 @@ func addressUp(name string, addr netip.Prefix, mtu int) error {
 			return fmt.Errorf("MTU of %s: %w", name, err)
 		}
 	}
-	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(addr)}); err != nil {
+	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(addr), Flags: flags}); err != nil {
 		return fmt.Errorf("address %s on %s: %w", addr, name, err)
 	}
 	return linkUp(name)
+}
+
+// underlayPrefix is the node's address with the length that it has on the underlay's
+// interface; other is not that one.
+func underlayPrefix(ip netip.Addr, other string) (netip.Prefix, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("interfaces: %w", err)
+	}
+	for _, link := range links {
+		addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
+		if err != nil {
+			return netip.Prefix{}, fmt.Errorf("addresses of %s: %w", link.Attrs().Name, err)
+		}
+		for _, a := range addrs {
+			if link.Attrs().Name != other && a.IP.Equal(ip.AsSlice()) {
+				bits, _ := a.Mask.Size()
+				return netip.PrefixFrom(ip, bits), nil
+			}
+		}
+	}
+	return netip.Prefix{}, fmt.Errorf("no interface has the node's address %s", ip)
 }
 
 // ensureKernel is the node's own side of tun0: gateway address, routes of the cluster's
