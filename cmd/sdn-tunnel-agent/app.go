@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 	"k8s.io/client-go/rest"
@@ -23,7 +24,7 @@ const description = `Examples:
    sdn-tunnel-agent cleanup               # take everything away that agents made here`
 
 func app() *cli.App {
-	return &cli.App{
+	made := &cli.App{
 		Name:                 "sdn-tunnel-agent",
 		Usage:                "keeps one node's tunnels as planned",
 		Description:          description,
@@ -45,6 +46,27 @@ func app() *cli.App {
 			}},
 		},
 	}
+	for _, command := range made.Commands {
+		if command.Name != "version" {
+			command.Flags = append(command.Flags, flags()...)
+			command.Before = inherit
+		}
+	}
+	return made
+}
+
+// inherit takes flags that stand before the command for those of the command itself.
+func inherit(c *cli.Context) error {
+	parent := c.Lineage()[1]
+	for _, name := range parent.LocalFlagNames() {
+		if slices.Contains(c.LocalFlagNames(), name) {
+			continue
+		}
+		if err := c.Set(name, fmt.Sprint(parent.Value(name))); err != nil {
+			return fmt.Errorf("--%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func flags() []cli.Flag {
