@@ -17,12 +17,11 @@ const (
 	MaxNodes    = 32
 )
 
-// SDN modes. ModeNone is a plain bridge network with routes between the nodes:
-// a cluster without OpenShift's SDN.
+// SDN modes, as OpenShift names them.
 const (
 	ModeMultitenant   = "multitenant"
 	ModeNetworkPolicy = "networkpolicy"
-	ModeNone          = "none"
+	ModeSubnet        = "subnet"
 )
 
 // Config is what a user chooses.
@@ -78,8 +77,8 @@ func New(c Config) (*Lab, error) {
 		return nil, fmt.Errorf("%d clusters: use 1 to %d", c.Clusters, MaxClusters)
 	case c.Nodes < 1 || c.Nodes > MaxNodes:
 		return nil, fmt.Errorf("%d nodes per cluster: use 1 to %d", c.Nodes, MaxNodes)
-	case c.SDNMode != ModeMultitenant && c.SDNMode != ModeNetworkPolicy && c.SDNMode != ModeNone:
-		return nil, fmt.Errorf("SDN mode %q: use %s, %s or %s", c.SDNMode, ModeNetworkPolicy, ModeMultitenant, ModeNone)
+	case c.SDNMode != ModeMultitenant && c.SDNMode != ModeNetworkPolicy && c.SDNMode != ModeSubnet:
+		return nil, fmt.Errorf("SDN mode %q: use %s, %s or %s", c.SDNMode, ModeNetworkPolicy, ModeMultitenant, ModeSubnet)
 	}
 	l := &Lab{
 		Config:   c,

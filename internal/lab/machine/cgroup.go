@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,6 +38,47 @@ func openGroup(path string) (*os.File, error) {
 		return nil, fmt.Errorf("control group: %w", err)
 	}
 	return os.Open(dir)
+}
+
+// joinVersion1 moves the calling process into the group of the same path in every
+// version 1 hierarchy, where the host has those: containers get their groups below
+// their runtime's own, so all of a machine's groups are then in one place.
+func joinVersion1(path string) error {
+	procs, err := filepath.Glob(filepath.Join(cgroupMount, "*", "cgroup.procs"))
+	if err != nil {
+		return err
+	}
+	for _, p := range procs {
+		mount := filepath.Dir(p)
+		if _, err := os.Stat(filepath.Join(mount, "cgroup.clone_children")); err != nil {
+			continue // a folder of a cgroup2 mount
+		}
+		if err := joinHierarchy(mount, path); err != nil {
+			return fmt.Errorf("control group: %w", err)
+		}
+	}
+	return nil
+}
+
+func joinHierarchy(mount, path string) error {
+	dir := mount
+	for _, part := range strings.Split(path, "/") {
+		parent := dir
+		dir = filepath.Join(dir, part)
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		for _, key := range []string{"cpuset.cpus", "cpuset.mems"} { // a new cpuset has none
+			value, err := os.ReadFile(filepath.Join(parent, key))
+			if err != nil {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(dir, key), value, 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0o644)
 }
 
 // KillAll ends every process in the control group path and below, waits until they
@@ -136,4 +178,22 @@ func rmdir(dir string) error {
 		time.Sleep(20 * time.Millisecond)
 	}
 	return fmt.Errorf("remove control group %s: %w", dir, err)
+}
+
+// RemoveIfEmpty removes a group that has no children from every hierarchy.
+func RemoveIfEmpty(path string) error {
+	dirs, err := filepath.Glob(filepath.Join(cgroupMount, "*", path))
+	if err != nil {
+		return err
+	}
+	for _, dir := range append(dirs, filepath.Join(cgroupMount, path)) {
+		entries, err := os.ReadDir(dir)
+		if err != nil || slices.ContainsFunc(entries, fs.DirEntry.IsDir) {
+			continue
+		}
+		if err := rmdir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -43,6 +43,9 @@ func (s *Spec) boot() error {
 		return fmt.Errorf("host name: %w", err)
 	}
 	syscall.Umask(0o022)
+	if err := joinVersion1(s.Cgroup); err != nil {
+		return err
+	}
 	return s.enterRoot()
 }
 

@@ -27,7 +27,7 @@ func (s *Spec) Start(initCommand []string) error {
 	if err := s.save(); err != nil {
 		return fmt.Errorf("machine %s: %w", s.Hostname, err)
 	}
-	group, err := openGroup(s.Cgroup)
+	group, err := openGroup(filepath.Join(s.Cgroup, "init"))
 	if err != nil {
 		return err
 	}
