@@ -1,0 +1,79 @@
+// Command sdn-tunnel-controller keeps a cluster's objects of sdn-tunnel as they
+// should be; see package internal/controller.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/controller"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nodeservice"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/version"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := app().RunContext(ctx, os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "sdn-tunnel-controller:", err)
+		os.Exit(1)
+	}
+}
+
+func app() *cli.App {
+	return &cli.App{
+		Name:    "sdn-tunnel-controller",
+		Usage:   "keeps node services, mirrors and conditions of one cluster",
+		Version: version.String(),
+		Action:  run,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "cluster", EnvVars: []string{"CLUSTER"}, Required: true, Usage: "name of this cluster in the mesh"},
+			&cli.StringFlag{Name: "namespace", EnvVars: []string{"NAMESPACE"}, Value: "sdn-tunnel"},
+			&cli.IntFlag{Name: "tunnel-port", EnvVars: []string{"TUNNEL_PORT"}, Value: nodeservice.DefaultPort, Usage: "UDP port of the tunnels"},
+			&cli.StringFlag{Name: "service-type", EnvVars: []string{"SERVICE_TYPE"}, Value: string(nodeservice.LoadBalancer), Usage: "LoadBalancer, NodePort, HostNetwork or Static"},
+			&cli.StringFlag{Name: "static-endpoints", EnvVars: []string{"STATIC_ENDPOINTS"}, Usage: "YAML `FILE`: node to address[:port], for service type Static"},
+			&cli.StringFlag{Name: "metrics-bind-address", EnvVars: []string{"METRICS_BIND_ADDRESS"}, Value: ":9656", Usage: "serves /metrics, /healthz and /readyz; 0: nothing"},
+			&cli.BoolFlag{Name: "leader-elect", EnvVars: []string{"LEADER_ELECT"}, Usage: "for more than one replica"},
+			&cli.StringFlag{Name: "kubeconfig", EnvVars: []string{"KUBECONFIG"}, Usage: "by default the pod's own service account"},
+			&cli.StringFlag{Name: "log-level", EnvVars: []string{"LOG_LEVEL"}, Value: "info", Usage: "debug, info, warn or error"},
+		},
+	}
+}
+
+func run(c *cli.Context) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
+		return fmt.Errorf("--log-level: %w", err)
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	o := controller.Options{
+		Options: nodeservice.Options{
+			Cluster: c.String("cluster"), Namespace: c.String("namespace"),
+			Type: nodeservice.Type(c.String("service-type")), TunnelPort: int32(c.Int("tunnel-port")),
+		},
+		MetricsAddress: c.String("metrics-bind-address"), LeaderElection: c.Bool("leader-elect"), Log: log,
+	}
+	if file := c.String("static-endpoints"); file != "" {
+		raw, err := os.ReadFile(file)
+		if err == nil {
+			err = yaml.UnmarshalStrict(raw, &o.Static)
+		}
+		if err != nil {
+			return fmt.Errorf("--static-endpoints: %w", err)
+		}
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags("", c.String("kubeconfig"))
+	if err != nil {
+		return fmt.Errorf("access to this cluster's API: %w", err)
+	}
+	log.Info("starting", "cluster", o.Cluster, "version", version.String(), "server", cfg.Host)
+	return controller.Run(c.Context, cfg, o)
+}

@@ -1,0 +1,27 @@
+// Package controller keeps a member's objects as they should be: the Services and the
+// public part of the TunnelNodes of its own nodes, mirrors of the other members'
+// TunnelNodes, the access to the other members, and the LinkedClusters' conditions.
+//
+// It writes to its own cluster's API only and reads the others with a read-only
+// identity. What another member says is checked, not believed: of its objects only
+// those of its own nodes are mirrored, without anything but their spec and whether
+// they are ready. While a member's API does not answer, its mirrors stay as they are.
+// It touches no node and no data plane: the agents do, from the same objects.
+//
+// One reconciler a file: node.go (own nodes), member.go (which remotes are watched),
+// mirror.go (their nodes), status.go (conditions), token.go (renewal of access).
+//
+// The rights it needs, and no others:
+//
+//	+kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
+//	+kubebuilder:rbac:groups=sdntunnel.io,resources=linkedclusters,verbs=get;list;watch
+//	+kubebuilder:rbac:groups=sdntunnel.io,resources=linkedclusters/status,verbs=get;patch
+//	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes,verbs=get;list;watch;create;patch;delete
+//	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes/status,verbs=get;patch
+//	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=services,verbs=get;list;watch;create;patch;delete
+//	+kubebuilder:rbac:groups=discovery.k8s.io,namespace=sdn-tunnel,resources=endpointslices,verbs=get;list;watch;create;patch;delete
+//	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=secrets,verbs=get;list;watch;create;patch
+//	+kubebuilder:rbac:groups=coordination.k8s.io,namespace=sdn-tunnel,resources=leases,verbs=get;create;update
+//	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=events,verbs=create;patch
+//	+kubebuilder:rbac:groups=events.k8s.io,namespace=sdn-tunnel,resources=events,verbs=create;patch
+package controller

@@ -1,0 +1,152 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nodeservice"
+)
+
+// clusterIndex finds the TunnelNodes of a member in the cache.
+const clusterIndex = "spec.cluster"
+
+// Options of a controller.
+type Options struct {
+	nodeservice.Options
+	MetricsAddress string // "0": none; serves /metrics, /healthz and /readyz
+	LeaderElection bool
+	// TokenLife is asked for when access is renewed; 0: peeraccess.DefaultExpiration.
+	TokenLife time.Duration
+	Log       *slog.Logger
+	// Now is the clock for token renewal; nil: time.Now.
+	Now func() time.Time
+}
+
+func (o Options) now() time.Time {
+	if o.Now != nil {
+		return o.Now()
+	}
+	return time.Now()
+}
+
+// Run reconciles the cluster that cfg leads to until ctx ends.
+func Run(ctx context.Context, cfg *rest.Config, o Options) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	mgr, err := newManager(cfg, o)
+	if err != nil {
+		return err
+	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.TunnelNode{}, clusterIndex, func(obj client.Object) []string {
+		n, _ := obj.(*v1alpha1.TunnelNode)
+		return []string{n.Spec.Cluster}
+	}); err != nil {
+		return fmt.Errorf("index the TunnelNodes: %w", err)
+	}
+	if err := setup(ctx, mgr, o); err != nil {
+		return err
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("run the controller: %w", err)
+	}
+	return nil
+}
+
+func setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	c := mgr.GetClient()
+	mirrorQueue, statusQueue := &notifier{}, &notifier{}
+	rs := &remotes{scheme: mgr.GetScheme(), status: statusQueue, mirrors: mirrorQueue, ctx: ctx,
+		byName: map[string]*remote{}, broken: map[string]error{}}
+	m := &mirrors{Client: c, cluster: o.Cluster, remotes: rs, queue: mirrorQueue, status: statusQueue, log: o.Log}
+	rs.nodeChanged = m.remoteChanged
+	for _, r := range []interface{ setup(ctrl.Manager) error }{
+		&nodes{Client: c, options: o.Options, log: o.Log},
+		&members{Client: c, options: o, remotes: rs, mirrors: mirrorQueue, log: o.Log},
+		m,
+		&status{Client: c, options: o, remotes: rs, mirrors: m, queue: statusQueue},
+		&tokens{Client: c, options: o, log: o.Log},
+	} {
+		if err := r.setup(mgr); err != nil {
+			return fmt.Errorf("set up the controller: %w", err)
+		}
+	}
+	return mgr.Add(rs)
+}
+
+// newManager caches no more than what the reconcilers read.
+func newManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	labelled := func(label string) (cache.ByObject, error) {
+		req, err := labels.NewRequirement(label, selection.Exists, nil)
+		if err != nil {
+			return cache.ByObject{}, err
+		}
+		return cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}, Label: labels.NewSelector().Add(*req)}, nil
+	}
+	ofNode, err := labelled(v1alpha1.LabelNode)
+	if err != nil {
+		return nil, err
+	}
+	ofCluster, err := labelled(v1alpha1.LabelCluster)
+	if err != nil {
+		return nil, err
+	}
+	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme: scheme,
+		Logger: logr.FromSlogHandler(o.Log.Handler()),
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&corev1.Node{}: {Transform: slimNode}, &corev1.Service{}: ofNode,
+				&discoveryv1.EndpointSlice{}: ofNode, &corev1.Secret{}: ofCluster,
+			},
+		},
+		Metrics: metricsserver.Options{BindAddress: o.MetricsAddress,
+			ExtraHandlers: map[string]http.Handler{"/healthz": ok, "/readyz": ok}},
+		HealthProbeBindAddress:        "0",
+		LeaderElection:                o.LeaderElection,
+		LeaderElectionID:              "sdn-tunnel-controller",
+		LeaderElectionNamespace:       o.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the controller: %w", err)
+	}
+	return mgr, nil
+}
+
+// slimNode keeps what the reconcilers read of a Node: a tenth of it.
+func slimNode(o any) (any, error) {
+	if n, ok := o.(*corev1.Node); ok {
+		n.ManagedFields, n.Annotations = nil, nil
+		n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses}
+	}
+	return o, nil
+}

@@ -1,0 +1,248 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
+)
+
+const (
+	// probeInterval is how often a member is asked whether it still answers: a watch
+	// on a network that swallows packets says nothing for long.
+	probeInterval = 10 * time.Second
+	probeTimeout  = 5 * time.Second
+)
+
+// health is what is known of the way to a member.
+type health struct {
+	synced   bool  // its nodes were listed since the start
+	watchErr error // why they are not watched at the moment
+	probeErr error // why it does not answer
+	declared *v1alpha1.LinkedClusterSpec
+}
+
+func (h health) err() error {
+	if h.watchErr != nil {
+		return h.watchErr
+	}
+	return h.probeErr
+}
+
+// remote watches one other member's own TunnelNodes, in a goroutine of its own.
+type remote struct {
+	cluster string
+	access  string // identifies the access, to know whether it changed
+	server  string
+	reader  client.WithWatch
+	store   cache.Store
+	changed func(tunnelNode string) // a node of the member changed
+	moved   func()                  // health changed
+
+	mu     sync.Mutex
+	health health
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// newRemote makes a remote with the identity in cfg; it needs to list and watch
+// tunnelnodes and to get linkedclusters there.
+func newRemote(cluster, access string, cfg *rest.Config, scheme *runtime.Scheme) (*remote, error) {
+	cfg = rest.CopyConfig(cfg)
+	cfg.QPS, cfg.Burst = 10, 20
+	cfg.UserAgent = "sdn-tunnel-controller"
+	mapper := meta.NewDefaultRESTMapper(nil) // no discovery: two kinds, both known
+	mapper.Add(v1alpha1.GroupVersion.WithKind(tunnelNodeKind), meta.RESTScopeRoot)
+	mapper.Add(v1alpha1.GroupVersion.WithKind("LinkedCluster"), meta.RESTScopeRoot)
+	reader, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme, Mapper: mapper})
+	if err != nil {
+		return nil, fmt.Errorf("client for cluster %s: %w", cluster, err)
+	}
+	return &remote{cluster: cluster, access: access, server: cfg.Host, reader: reader, done: make(chan struct{})}, nil
+}
+
+// start runs until stop is called or ctx ends.
+func (r *remote) start(ctx context.Context) {
+	ctx, r.cancel = context.WithCancel(ctx)
+	var informer cache.Controller
+	r.store, informer = cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: r.listWatch(),
+		ObjectType:    &v1alpha1.TunnelNode{},
+		Transform:     slimTunnelNode,
+		Handler: cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(o any) { r.event(o) },
+			UpdateFunc: func(was, is any) { r.updated(was, is) },
+			DeleteFunc: func(o any) { r.event(o) },
+		},
+	})
+	var wait sync.WaitGroup
+	wait.Go(func() { informer.RunWithContext(ctx) })
+	wait.Go(func() { r.probe(ctx) })
+	wait.Go(func() {
+		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+			r.set(func(h *health) { h.synced = true })
+			r.changed("") // all: what is not there any more has to go
+		}
+	})
+	go func() { wait.Wait(); close(r.done) }()
+}
+
+// stop ends the watch and waits for it.
+func (r *remote) stop() {
+	r.cancel()
+	<-r.done
+}
+
+// listWatch asks only for what the member's controller has labelled as its own nodes.
+func (r *remote) listWatch() cache.ListerWatcher {
+	options := func(o metav1.ListOptions) *client.ListOptions {
+		return &client.ListOptions{Raw: &o, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.LabelCluster: r.cluster})}
+	}
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			var list v1alpha1.TunnelNodeList
+			err := r.reader.List(ctx, &list, options(o))
+			r.watched(ctx, err)
+			return &list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			w, err := r.reader.Watch(ctx, &v1alpha1.TunnelNodeList{}, options(o))
+			r.watched(ctx, err)
+			return w, err
+		},
+	}
+}
+
+// watched notes how a request of the informer ended. That a version is too old is part
+// of its work.
+func (r *remote) watched(ctx context.Context, err error) {
+	if ctx.Err() != nil || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+		return
+	}
+	err = r.explain(err)
+	r.set(func(h *health) { h.watchErr = err })
+}
+
+// probe asks for what the member declares of itself, again and again.
+func (r *remote) probe(ctx context.Context) {
+	tick := time.NewTicker(probeInterval)
+	defer tick.Stop()
+	for {
+		pctx, cancel := context.WithTimeout(ctx, probeTimeout)
+		var lc v1alpha1.LinkedCluster
+		err := r.reader.Get(pctx, client.ObjectKey{Name: r.cluster}, &lc)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		r.set(func(h *health) {
+			switch {
+			case err == nil:
+				h.probeErr, h.declared = nil, &lc.Spec
+			case apierrors.IsNotFound(err):
+				h.probeErr, h.declared = nil, nil // it answers, but is not deployed (yet)
+			default:
+				h.probeErr = r.explain(err)
+			}
+		})
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *remote) explain(err error) error {
+	return kubeaccess.Explain(kubeaccess.Args{Name: r.cluster}, r.server, err)
+}
+
+// set changes the health and tells of it if it matters to people.
+func (r *remote) set(change func(*health)) {
+	r.mu.Lock()
+	was := r.health
+	change(&r.health)
+	is := r.health
+	r.mu.Unlock()
+	if was.synced != is.synced || text(was.err()) != text(is.err()) || !sameDeclaration(was.declared, is.declared) {
+		r.moved()
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (r *remote) state() health {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.health
+}
+
+// get is the member's node as last seen, nil if there is none.
+func (r *remote) get(name string) *v1alpha1.TunnelNode {
+	o, ok, err := r.store.GetByKey(name)
+	if err != nil || !ok {
+		return nil
+	}
+	n, _ := o.(*v1alpha1.TunnelNode)
+	return n
+}
+
+// names are the member's nodes as last seen.
+func (r *remote) names() []string {
+	names := r.store.ListKeys()
+	slices.Sort(names)
+	return names
+}
+
+func (r *remote) event(o any) {
+	if d, ok := o.(cache.DeletedFinalStateUnknown); ok {
+		o = d.Obj
+	}
+	if n, ok := o.(*v1alpha1.TunnelNode); ok {
+		r.changed(n.Name)
+	}
+}
+
+// updated lets pass what is not mirrored: counters, heartbeats.
+func (r *remote) updated(was, is any) {
+	a, ok := was.(*v1alpha1.TunnelNode)
+	b, ok2 := is.(*v1alpha1.TunnelNode)
+	if ok && ok2 && a.UID == b.UID && a.Generation == b.Generation && readiness(a) == readiness(b) {
+		return
+	}
+	r.event(is)
+}
+
+func readiness(n *v1alpha1.TunnelNode) metav1.ConditionStatus {
+	if c := meta.FindStatusCondition(n.Status.Conditions, v1alpha1.ConditionReady); c != nil {
+		return c.Status
+	}
+	return ""
+}
+
+// slimTunnelNode drops what another member may write at will and nobody here reads.
+func slimTunnelNode(o any) (any, error) {
+	if n, ok := o.(*v1alpha1.TunnelNode); ok {
+		n.ManagedFields, n.Annotations, n.Finalizers, n.OwnerReferences = nil, nil, nil, nil
+	}
+	return o, nil
+}

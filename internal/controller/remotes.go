@@ -1,0 +1,124 @@
+package controller
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// remotes are the members that are watched, by name.
+type remotes struct {
+	scheme  *runtime.Scheme
+	mirrors *notifier // told of members whose nodes are all to be looked at
+	status  *notifier
+	// nodeChanged is told of one node of a member.
+	nodeChanged func(cluster, name string)
+
+	mu     sync.Mutex
+	ctx    context.Context // of the manager: remotes outlive the reconcile that starts them
+	closed bool
+	byName map[string]*remote
+	broken map[string]error // members whose access cannot be used
+}
+
+// Start holds the remotes until ctx ends, and then ends them.
+func (rs *remotes) Start(ctx context.Context) error {
+	<-ctx.Done()
+	rs.mu.Lock()
+	rs.closed = true
+	all := slices.Collect(maps.Values(rs.byName))
+	rs.mu.Unlock()
+	for _, r := range all {
+		r.stop()
+	}
+	return nil
+}
+
+// ensure watches a member with cfg, anew if access says that it is another one.
+func (rs *remotes) ensure(cluster, access string, cfg *rest.Config) error {
+	if old, _ := rs.get(cluster); old != nil && old.access == access {
+		return nil
+	}
+	r, err := newRemote(cluster, access, cfg, rs.scheme)
+	if err != nil {
+		return err
+	}
+	rs.drop(cluster, nil)
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.closed {
+		return nil
+	}
+	r.changed = func(name string) {
+		if name != "" {
+			rs.nodeChanged(cluster, name)
+			return
+		}
+		rs.status.notify(statusKey)
+		rs.mirrors.notify(cluster + allNodes)
+	}
+	r.moved = func() { rs.status.notify(statusKey) }
+	rs.byName[cluster] = r
+	r.start(rs.ctx)
+	rs.status.notify(statusKey)
+	return nil
+}
+
+// drop ends the watch of a member; why tells what is wrong with its access, nil that
+// it is not to be watched.
+func (rs *remotes) drop(cluster string, why error) {
+	rs.mu.Lock()
+	old := rs.byName[cluster]
+	delete(rs.byName, cluster)
+	if delete(rs.broken, cluster); why != nil {
+		rs.broken[cluster] = why
+	}
+	rs.mu.Unlock()
+	if old != nil {
+		old.stop() // without the lock: what it ends may wait for it
+	}
+	rs.status.notify(statusKey)
+}
+
+// get is the watch of a member, or nil and why there is none.
+func (rs *remotes) get(cluster string) (*remote, error) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return rs.byName[cluster], rs.broken[cluster]
+}
+
+// notifier puts names into a controller's queue from outside of its caches. It is a
+// source.Source.
+type notifier struct {
+	mu    sync.Mutex
+	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
+	early []string // before the controller runs
+}
+
+// Start takes the controller's queue.
+func (n *notifier) Start(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.queue = q
+	for _, name := range n.early {
+		q.Add(request(name))
+	}
+	n.early = nil
+	return nil
+}
+
+func (n *notifier) notify(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.queue == nil {
+		n.early = append(n.early, name)
+		return
+	}
+	n.queue.Add(request(name))
+}
