@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/module"
+)
+
+// known are the variables that the playbooks read; inventory.example describes them.
+var known = []string{
+	"agent_image", "agent_metrics_address", "appname", "ca_file", "clusters", "controller_image",
+	"controller_replicas", "image_pull_policy", "kube_context", "kubeconfig", "namespace", "password",
+	"rollout_timeout", "service_account_name", "service_annotations", "service_type", "static_endpoints",
+	"test_image", "tunnel_mode", "tunnel_pool", "tunnel_port", "url", "username", "vip_timeout", "vnid",
+	"wireguard_install", "wireguard_userspace",
+}
+
+// ansibles are variables that Ansible itself sets on every host.
+var ansibles = []string{
+	"environment", "group_names", "groups", "hostvars", "inventory_dir", "inventory_file", "inventory_hostname",
+	"inventory_hostname_short", "module_setup", "omit", "play_hosts", "playbook_dir", "role_name", "role_names",
+	"role_path", "gather_subset", "vars",
+}
+
+// unknownVariables warns of names that nothing reads, with what may have been meant. Names
+// with the prefixes ansible_, sdn_ and vault_ belong to others.
+func unknownVariables(names []string) []string {
+	var warnings []string
+	for _, name := range names {
+		if slices.Contains(known, name) || slices.Contains(ansibles, name) || foreign(name) {
+			continue
+		}
+		warning := fmt.Sprintf("the inventory sets %s, which nothing reads", name)
+		if near := module.Nearest(name, known); near != "" {
+			warning += "; did you mean " + near + "?"
+		}
+		warnings = append(warnings, warning)
+	}
+	return warnings
+}
+
+func foreign(name string) bool {
+	return slices.ContainsFunc([]string{"ansible_", "discovered_interpreter_", "sdn_", "vault_", "facts_", "lab_"},
+		func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
