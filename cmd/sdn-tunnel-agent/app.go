@@ -48,11 +48,25 @@ func app() *cli.App {
 	}
 	for _, command := range made.Commands {
 		if command.Name != "version" {
-			command.Flags = append(command.Flags, flags()...)
+			command.Flags = append(command.Flags, withoutEnvironment(flags())...)
 			command.Before = inherit
 		}
 	}
 	return made
+}
+
+// withoutEnvironment leaves the environment to the program's own flags, so that what
+// stands on the command line, before or after the command, comes first.
+func withoutEnvironment(all []cli.Flag) []cli.Flag {
+	for _, f := range all {
+		switch f := f.(type) {
+		case *cli.StringFlag:
+			f.EnvVars = nil
+		case *cli.UintFlag:
+			f.EnvVars = nil
+		}
+	}
+	return all
 }
 
 // inherit takes flags that stand before the command for those of the command itself.
