@@ -10,11 +10,12 @@ import (
 
 	sdntunnel "github.com/sdn-tunnel/sdn-tunnel"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/cli"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/labcmd"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := cli.New(sdntunnel.Files(), nil).RunContext(ctx, os.Args)
+	err := cli.New(sdntunnel.Files(), labcmd.Commands()).RunContext(ctx, os.Args)
 	interrupted := ctx.Err() != nil
 	stop()
 	if err != nil {
