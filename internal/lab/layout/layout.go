@@ -124,12 +124,12 @@ func serviceOctet(i int) byte {
 	return byte(31 - i)
 }
 
-// hostSubnet is the n-th /23 that OpenShift's SDN master hands out of a /14: it
-// varies the second octet first (10.128.0.0, 10.129.0.0 … 10.131.0.0, 10.128.2.0 …).
+// hostSubnet is the n-th /23 of the cluster's pods, in the order in which the SDN's
+// controller hands them out.
 func hostSubnet(pods netip.Prefix, n int) netip.Prefix {
 	a := pods.Addr().As4()
-	a[1] += byte(n % 4)
-	a[2] += byte(2 * (n / 4))
+	a[1] += byte(n >> 7)
+	a[2] += byte(n << 1)
 	return netip.PrefixFrom(netip.AddrFrom4(a), HostPrefix)
 }
 

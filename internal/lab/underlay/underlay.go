@@ -1,11 +1,12 @@
 package underlay
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 
@@ -77,12 +78,15 @@ func segment(l *layout.Lab, c layout.Cluster, router *namespace) error {
 // routing turns the router's namespace into a filtering router.
 func routing(l *layout.Lab) error {
 	return In(l.RouterNS(), func() error {
-		for _, f := range []string{"all/forwarding", "all/send_redirects", "default/send_redirects"} {
-			value := "0"
-			if filepath.Base(f) == "forwarding" {
-				value = "1"
-			}
-			if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+f, []byte(value), 0o644); err != nil {
+		for _, set := range []struct{ key, value string }{
+			{"ipv4/conf/all/forwarding", "1"},
+			{"ipv4/conf/all/send_redirects", "0"},
+			{"ipv4/conf/default/send_redirects", "0"},
+			// What stays on a segment is switched, not routed: the rules are not for it.
+			{"bridge/bridge-nf-call-iptables", "0"},
+		} {
+			err := os.WriteFile("/proc/sys/net/"+set.key, []byte(set.value), 0o644)
+			if err != nil && !(errors.Is(err, os.ErrNotExist) && strings.HasPrefix(set.key, "bridge/")) {
 				return fmt.Errorf("router: %w", err)
 			}
 		}
