@@ -61,7 +61,7 @@ type TunnelNodeSpec struct {
 	Endpoint *Endpoint `json:"endpoint,omitempty"`
 	// tunnelAddress is the node's own address in the member's tunnelCIDR. (controller)
 	// +kubebuilder:validation:MaxLength=45
-	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IP address"
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-f:]*:[0-9a-f:]*)$`
 	// +optional
 	TunnelAddress string `json:"tunnelAddress,omitempty"`
 	// gateway marks a gateway node of topology Gateway. (controller)

