@@ -22,7 +22,7 @@ func (k *kubeCluster) probe(ctx context.Context, p pod, req probe.Request) ([]pr
 	if err != nil {
 		return nil, fmt.Errorf("encode the request: %w", err)
 	}
-	out, err := k.exec(ctx, p.namespace, p.name, in, "/test-app", "probe")
+	out, err := k.exec(ctx, p.namespace, p.name, in, "/usr/bin/test-app", "probe")
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -102,10 +103,9 @@ func (k *kubeCluster) askAgents(ctx context.Context, namespace string) map[strin
 // agentStatus is the part of `sdn-tunnel-agent status -o json` that is used here.
 type agentStatus struct {
 	Peers []struct {
-		Cluster          string   `json:"cluster"`
-		Node             string   `json:"node"`
+		Name             string   `json:"name"` // <cluster>.<node>
 		Endpoint         string   `json:"endpoint"`
-		HandshakeSeconds *float64 `json:"handshakeSeconds"`
+		HandshakeSeconds *float64 `json:"handshakeAgeSeconds"`
 	} `json:"peers"`
 	Flows *int `json:"flows"`
 }
@@ -124,7 +124,8 @@ func readAgentStatus(out []byte) (agentFacts, error) {
 		if p.HandshakeSeconds != nil {
 			age = *p.HandshakeSeconds
 		}
-		a.peers[mesh.Ref{Cluster: p.Cluster, Node: p.Node}] = peerFacts{handshakeSeconds: age, endpoint: p.Endpoint}
+		cluster, node, _ := strings.Cut(p.Name, ".")
+		a.peers[mesh.Ref{Cluster: cluster, Node: node}] = peerFacts{handshakeSeconds: age, endpoint: p.Endpoint}
 	}
 	return a, nil
 }
