@@ -1,0 +1,154 @@
+// The Ansible module sdn_apply: objects as declared, by server-side apply.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/cluster"
+	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/module"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/apply"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/ssa"
+)
+
+// Args are the module's arguments.
+type Args struct {
+	Access          cluster.Access `arg:"access,required"`
+	Name            string         `arg:"name"`
+	State           string         `arg:"state" default:"present" choices:"present,absent"`
+	Manifests       []any          `arg:"manifests"`
+	Files           []string       `arg:"files"`
+	Objects         []Object       `arg:"objects"`
+	OnlyInNamespace string         `arg:"only_in_namespace"`
+	FieldManager    string         `arg:"field_manager" default:"sdn-tunnel-deploy"`
+	Wait            bool           `arg:"wait" default:"false"`
+	WaitTimeout     int            `arg:"wait_timeout" default:"300"`
+}
+
+// Object names an object to be removed.
+type Object struct {
+	APIVersion string `arg:"apiVersion,required"`
+	Kind       string `arg:"kind,required"`
+	Namespace  string `arg:"namespace"`
+	Name       string `arg:"name,required"`
+}
+
+// Validate refuses calls that say nothing, or that remove and apply at once.
+func (a *Args) Validate() error {
+	switch {
+	case a.State == "present" && len(a.Objects) > 0:
+		return errors.New("objects: it names what is removed; with state present use manifests or files")
+	case len(a.Manifests)+len(a.Files)+len(a.Objects) == 0:
+		return errors.New("manifests, files or objects: one must be given")
+	}
+	return nil
+}
+
+func main() { os.Exit(module.Main(run, os.Args[1:], os.Stdout)) }
+
+func run(ctx context.Context, call module.Call, args Args) (result module.Result, err error) {
+	objects, err := read(args)
+	if err != nil {
+		return result, err
+	}
+	acc, err := args.Access.Open(ctx, args.Name)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, acc.Close(ctx)) }()
+	e, err := apply.New(acc.Config, args.FieldManager, call.Check)
+	if err != nil {
+		return result, err
+	}
+	if args.OnlyInNamespace != "" {
+		if there, err := e.HasNamespace(ctx, args.OnlyInNamespace); err != nil || !there {
+			return result, err
+		}
+	}
+	name := args.Name
+	if name == "" {
+		name = acc.Config.Host
+	}
+	changes, err := carryOut(ctx, e, objects, args)
+	if err != nil {
+		return result, fmt.Errorf("cluster %s: %w%s", name, err, soFar(changes))
+	}
+	return cluster.Result(name, changes)
+}
+
+func carryOut(ctx context.Context, e *apply.Engine, objects []*unstructured.Unstructured, args Args) ([]ssa.Change, error) {
+	limit := time.Duration(args.WaitTimeout) * time.Second
+	if args.State == "absent" {
+		changes, err := e.Delete(ctx, objects)
+		if err == nil && args.Wait {
+			err = e.AwaitGone(ctx, objects, limit)
+		}
+		return changes, err
+	}
+	changes, err := e.Apply(ctx, objects)
+	if err == nil && args.Wait {
+		err = e.AwaitRollout(ctx, objects, limit)
+	}
+	return changes, err
+}
+
+// soFar says what an interrupted run has changed.
+func soFar(changes []ssa.Change) string {
+	if len(changes) == 0 {
+		return ""
+	}
+	var b bytes.Buffer
+	b.WriteString("\nchanged before that:")
+	for _, c := range changes {
+		_, _ = fmt.Fprintf(&b, "\n  %s", c)
+	}
+	return b.String()
+}
+
+// read gathers the objects from all arguments.
+func read(args Args) ([]*unstructured.Unstructured, error) {
+	var all []*unstructured.Unstructured
+	for _, name := range args.Files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("files: %w", err)
+		}
+		objects, err := apply.Read(name, text)
+		if err != nil {
+			return nil, fmt.Errorf("files: %w", err)
+		}
+		all = append(all, objects...)
+	}
+	for i, m := range args.Manifests {
+		text, ok := m.(string)
+		if !ok {
+			raw, err := json.Marshal(m)
+			if err != nil {
+				return nil, fmt.Errorf("manifests[%d]: %w", i, err)
+			}
+			text = string(raw)
+		}
+		objects, err := apply.Read(fmt.Sprintf("manifests[%d]", i), []byte(text))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, objects...)
+	}
+	for _, o := range args.Objects {
+		u := &unstructured.Unstructured{}
+		u.SetAPIVersion(o.APIVersion)
+		u.SetKind(o.Kind)
+		u.SetNamespace(o.Namespace)
+		u.SetName(o.Name)
+		all = append(all, u)
+	}
+	return all, nil
+}
+

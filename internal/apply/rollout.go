@@ -1,0 +1,114 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// rolloutInterval: a workload's progress needs several objects, so it is asked for.
+const rolloutInterval = 300 * time.Millisecond
+
+// AwaitRollout waits until every DaemonSet and Deployment among the objects runs as
+// declared on all its nodes or in all its replicas. After the limit it names the pods
+// that are not ready and why.
+func (e *Engine) AwaitRollout(ctx context.Context, objects []*unstructured.Unstructured, limit time.Duration) error {
+	if e.DryRun {
+		return nil
+	}
+	deadline := time.Now().Add(limit)
+	for _, o := range objects {
+		if o.GroupVersionKind().Group != "apps" {
+			continue
+		}
+		target, err := e.resource(o)
+		if err != nil {
+			return err
+		}
+		err = poll(ctx, max(time.Until(deadline), time.Second), rolloutInterval, func() (string, error) {
+			live, err := target.Get(ctx, o.GetName(), metav1.GetOptions{})
+			if err != nil {
+				return "", err
+			}
+			return progress(live)
+		})
+		if err != nil {
+			return fmt.Errorf("%s %s/%s: %w%s", o.GetKind(), o.GetNamespace(), o.GetName(), err, e.unready(ctx, o))
+		}
+	}
+	return nil
+}
+
+// progress says what a workload still lacks.
+func progress(live *unstructured.Unstructured) (string, error) {
+	switch live.GetKind() {
+	case "DaemonSet":
+		var d appsv1.DaemonSet
+		if err := typed(live, &d); err != nil {
+			return "", err
+		}
+		s := d.Status
+		if s.ObservedGeneration < d.Generation || s.UpdatedNumberScheduled < s.DesiredNumberScheduled || s.NumberReady < s.DesiredNumberScheduled {
+			return fmt.Sprintf("has %d of %d pods up to date and %d ready", s.UpdatedNumberScheduled, s.DesiredNumberScheduled, s.NumberReady), nil
+		}
+	case "Deployment":
+		var d appsv1.Deployment
+		if err := typed(live, &d); err != nil {
+			return "", err
+		}
+		want, s := int32(1), d.Status
+		if d.Spec.Replicas != nil {
+			want = *d.Spec.Replicas
+		}
+		if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < want || s.AvailableReplicas < want || s.Replicas > want {
+			return fmt.Sprintf("has %d of %d replicas up to date and %d available", s.UpdatedReplicas, want, s.AvailableReplicas), nil
+		}
+	}
+	return "", nil
+}
+
+// unready lists the workload's pods that are not ready, each with its reason.
+func (e *Engine) unready(ctx context.Context, o *unstructured.Unstructured) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	labels, _, _ := unstructured.NestedStringMap(o.Object, "spec", "selector", "matchLabels")
+	list, err := e.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(o.GetNamespace()).
+		List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: labels})})
+	if err != nil {
+		return ""
+	}
+	var b strings.Builder
+	for i := range list.Items {
+		var pod corev1.Pod
+		if typed(&list.Items[i], &pod) != nil || condition(&list.Items[i], "Ready") {
+			continue
+		}
+		_, _ = fmt.Fprintf(&b, "; pod %s on %s: %s", pod.Name, pod.Spec.NodeName, whyNot(&pod))
+	}
+	return b.String()
+}
+
+// whyNot is the most telling thing that a pod's status says.
+func whyNot(pod *corev1.Pod) string {
+	for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+		switch {
+		case s.State.Waiting != nil && s.State.Waiting.Reason != "PodInitializing":
+			return strings.TrimSpace(s.Name + " " + s.State.Waiting.Reason + " " + s.State.Waiting.Message)
+		case s.State.Terminated != nil && s.State.Terminated.ExitCode != 0:
+			return fmt.Sprintf("%s ended with code %d %s", s.Name, s.State.Terminated.ExitCode, s.State.Terminated.Message)
+		}
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Status != corev1.ConditionTrue && c.Message != "" {
+			return c.Message
+		}
+	}
+	return string(pod.Status.Phase)
+}
