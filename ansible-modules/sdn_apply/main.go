@@ -151,4 +151,3 @@ func read(args Args) ([]*unstructured.Unstructured, error) {
 	}
 	return all, nil
 }
-
