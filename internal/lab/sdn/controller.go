@@ -27,6 +27,7 @@ type controller struct {
 }
 
 func newController(cfg *rest.Config, c Cluster) (*controller, error) {
+	cfg = unthrottled(cfg)
 	kube, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("client for nodes and namespaces: %w", err)

@@ -81,7 +81,16 @@ type installer struct {
 	discovery discovery.DiscoveryInterface
 }
 
+// unthrottled is cfg without the client's own limit of requests: a lab's API server has
+// few clients, and Install makes many requests at once.
+func unthrottled(cfg *rest.Config) *rest.Config {
+	cfg = rest.CopyConfig(cfg)
+	cfg.QPS = -1
+	return cfg
+}
+
 func newInstaller(cfg *rest.Config) (*installer, error) {
+	cfg = unthrottled(cfg)
 	client, err := dynamic.NewForConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("client for OpenShift's objects: %w", err)
