@@ -17,7 +17,7 @@
 // (etcd, kube-apiserver, controller-manager, scheduler, the OAuth front), a node is
 // one machine (containerd, kubelet, kube-proxy, Open vSwitch, the SDN, sshd). All
 // state is below Config.StateDir; nothing is made in the host's own network
-// namespace, and nothing outside the state folder, /run/netns and the lab's control
-// group. Down needs no record of what Up did: it finds processes by their control
+// namespace, and nothing outside the state folder, /run/netns, the lab's control
+// group and two limits of inotify, which Down sets back. Down needs no record of what Up did: it finds processes by their control
 // group, namespaces by their names and files by their folder.
 package lab

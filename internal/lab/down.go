@@ -37,6 +37,9 @@ func Down(name string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		errs = append(errs, err)
 	}
+	if err := restoreLimits(); err != nil {
+		errs = append(errs, err)
+	}
 	// The parents are shared by all labs: the last one takes them along.
 	_ = os.Remove(StateRoot)
 	if err := machine.RemoveIfEmpty(cgroupRoot); err != nil {

@@ -48,6 +48,9 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	if err := raiseLimits(); err != nil {
+		return nil, err
+	}
 	if l.tools, err = (tools.Builder{Source: filepath.Join(l.source, "lab", "tools"), Progress: func(s string) { l.Say("%s", s) }}).Ensure(ctx); err != nil {
 		return nil, err
 	}

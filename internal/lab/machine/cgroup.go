@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const cgroupMount = "/sys/fs/cgroup"
@@ -41,23 +43,84 @@ func openGroup(path string) (*os.File, error) {
 }
 
 // joinVersion1 moves the calling process into the group of the same path in every
-// version 1 hierarchy, where the host has those: containers get their groups below
-// their runtime's own, so all of a machine's groups are then in one place.
+// version 1 hierarchy, where the host has those.
 func joinVersion1(path string) error {
-	procs, err := filepath.Glob(filepath.Join(cgroupMount, "*", "cgroup.procs"))
+	mounts, err := version1()
 	if err != nil {
 		return err
 	}
-	for _, p := range procs {
-		mount := filepath.Dir(p)
-		if _, err := os.Stat(filepath.Join(mount, "cgroup.clone_children")); err != nil {
-			continue // a folder of a cgroup2 mount
-		}
+	for _, mount := range mounts {
 		if err := joinHierarchy(mount, path); err != nil {
 			return fmt.Errorf("control group: %w", err)
 		}
 	}
 	return nil
+}
+
+// version1 lists the mounts of version 1 hierarchies.
+func version1() ([]string, error) {
+	marks, err := filepath.Glob(filepath.Join(cgroupMount, "*", "cgroup.clone_children"))
+	if err != nil {
+		return nil, err
+	}
+	var mounts []string
+	for _, m := range marks {
+		dir := filepath.Dir(m)
+		if info, err := os.Lstat(dir); err == nil && info.IsDir() { // not a link such as cpu
+			mounts = append(mounts, dir)
+		}
+	}
+	return mounts, nil
+}
+
+// mountGroups mounts the hierarchies again below root: in a control group namespace
+// their roots are then the machine's own groups, and nothing above can be seen.
+func mountGroups(root string) error {
+	old, err := version1()
+	if err != nil {
+		return err
+	}
+	at := root + cgroupMount
+	if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("control groups: %w", err)
+	}
+	if len(old) == 0 {
+		return mountUnified(at)
+	}
+	if err := unix.Mount("tmpfs", at, "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("control groups: %w", err)
+	}
+	for _, mount := range old {
+		name := filepath.Base(mount)
+		dir, options := filepath.Join(at, name), name
+		if name == "systemd" {
+			options = "none,name=systemd"
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount("cgroup", dir, "cgroup", 0, options); err != nil {
+			return fmt.Errorf("control groups of %s: %w", name, err)
+		}
+	}
+	dir := filepath.Join(at, "unified")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	return mountUnified(dir)
+}
+
+// mountUnified mounts cgroup2 and moves this process into a child of its root, which
+// then may hand controllers down to the containers' groups.
+func mountUnified(dir string) error {
+	if err := unix.Mount("cgroup2", dir, "cgroup2", 0, ""); err != nil {
+		return fmt.Errorf("control groups, version 2: %w", err)
+	}
+	own := filepath.Join(dir, "init")
+	if err := os.Mkdir(own, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return os.WriteFile(filepath.Join(own, "cgroup.procs"), []byte("0"), 0o644)
 }
 
 func joinHierarchy(mount, path string) error {

@@ -2,34 +2,44 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// stage marks the second half of Init, which runs in the machine's own control group
+// namespace.
+const stage = "SDN_TUNNEL_LAB_MACHINE"
 
 // Init is what process 1 of a machine does: it makes the machine's root, starts
 // the services and keeps them running, until it is told to stop or killed. The
 // machine's folder comes from Start, which also waits on file descriptor 3.
 func Init(dir string) error {
-	told := os.NewFile(3, "boot")
-	syscall.CloseOnExec(3)
 	if os.Getpid() != 1 {
-		return fmt.Errorf("a machine's init runs only as process 1 of its own namespace: use lab up")
+		return errors.New("a machine's init runs only as process 1 of its own namespace: use lab up")
 	}
+	told := os.NewFile(3, "boot")
 	s, err := Load(dir)
-	if err == nil {
+	if err == nil && os.Getenv(stage) == "" {
+		err = s.enterGroups()
+	} else if err == nil {
+		syscall.CloseOnExec(3)
 		err = s.boot()
 	}
 	if err != nil {
-		fmt.Fprintln(told, err)
+		_, _ = fmt.Fprintln(told, err)
 		return err
 	}
-	fmt.Fprintln(told, "ready")
+	_, _ = fmt.Fprintln(told, "ready")
 	_ = told.Close()
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -38,14 +48,31 @@ func Init(dir string) error {
 	return nil
 }
 
+// enterGroups joins the machine's control groups, makes them the root of a namespace
+// and starts Init again in it: a namespace is a thread's own until it runs a program.
+func (s *Spec) enterGroups() error {
+	if err := joinVersion1(s.Cgroup); err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return fmt.Errorf("control group namespace: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(self, os.Args, append(os.Environ(), stage+"=up"))
+}
+
 func (s *Spec) boot() error {
+	if err := os.Unsetenv(stage); err != nil {
+		return err
+	}
 	if err := syscall.Sethostname([]byte(s.Hostname)); err != nil {
 		return fmt.Errorf("host name: %w", err)
 	}
 	syscall.Umask(0o022)
-	if err := joinVersion1(s.Cgroup); err != nil {
-		return err
-	}
 	return s.enterRoot()
 }
 

@@ -69,6 +69,9 @@ func (s *Spec) fill(root string) error {
 			return err
 		}
 	}
+	if err := mountGroups(root); err != nil {
+		return err
+	}
 	for _, dir := range s.Keep {
 		if err := os.MkdirAll(filepath.Join(s.Dir, "fs", dir), 0o755); err != nil {
 			return err

@@ -12,7 +12,7 @@ type Spec struct {
 	Hostname string `json:"hostname"`
 	NetNS    string `json:"netns"`  // path of the network namespace
 	Dir      string `json:"dir"`    // the machine's own folder on the host
-	Cgroup   string `json:"cgroup"` // path below the mount; services are in its child init
+	Cgroup   string `json:"cgroup"` // path below the mount: what the machine sees as its root
 
 	// Keep lists folders that outlive a power-off: each is backed by Dir/fs.
 	Keep []string `json:"keep"`

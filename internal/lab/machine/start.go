@@ -27,7 +27,11 @@ func (s *Spec) Start(initCommand []string) error {
 	if err := s.save(); err != nil {
 		return fmt.Errorf("machine %s: %w", s.Hostname, err)
 	}
-	group, err := openGroup(filepath.Join(s.Cgroup, "init"))
+	// What an earlier boot left would look to the kubelet like containers.
+	if err := removeGroups(s.Cgroup); err != nil {
+		return err
+	}
+	group, err := openGroup(s.Cgroup)
 	if err != nil {
 		return err
 	}
