@@ -27,6 +27,7 @@ type Args struct {
 	Files           []string       `arg:"files"`
 	Objects         []Object       `arg:"objects"`
 	OnlyInNamespace string         `arg:"only_in_namespace"`
+	MadeBefore      []string       `arg:"made_before"`
 	FieldManager    string         `arg:"field_manager" default:"sdn-tunnel-deploy"`
 	Wait            bool           `arg:"wait" default:"false"`
 	WaitTimeout     int            `arg:"wait_timeout" default:"300"`
@@ -67,6 +68,7 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	if err != nil {
 		return result, err
 	}
+	e.MadeBefore = args.MadeBefore
 	if args.OnlyInNamespace != "" {
 		if there, err := e.HasNamespace(ctx, args.OnlyInNamespace); err != nil || !there {
 			return result, err
@@ -78,7 +80,7 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	}
 	changes, err := carryOut(ctx, e, objects, args)
 	if err != nil {
-		return result, fmt.Errorf("cluster %s: %w%s", name, err, soFar(changes))
+		return result, fmt.Errorf("cluster %s: %w%s", name, err, soFar(changes, call.Check))
 	}
 	return cluster.Result(name, changes)
 }
@@ -100,8 +102,8 @@ func carryOut(ctx context.Context, e *apply.Engine, objects []*unstructured.Unst
 }
 
 // soFar says what an interrupted run has changed.
-func soFar(changes []ssa.Change) string {
-	if len(changes) == 0 {
+func soFar(changes []ssa.Change, check bool) string {
+	if len(changes) == 0 || check {
 		return ""
 	}
 	var b bytes.Buffer

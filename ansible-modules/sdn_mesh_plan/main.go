@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -16,9 +17,12 @@ import (
 
 // Args are the module's arguments.
 type Args struct {
-	Clusters  []any          `arg:"clusters,required"`
-	Options   map[string]any `arg:"options"`
-	Variables []string       `arg:"variables"`
+	Clusters        []any             `arg:"clusters,required"`
+	TunnelPort      uint16            `arg:"tunnel_port" default:"5555"`
+	TunnelPool      netip.Prefix      `arg:"tunnel_pool"`
+	ServiceType     string            `arg:"service_type" default:"LoadBalancer" choices:"LoadBalancer,NodePort,HostNetwork,Static"`
+	StaticEndpoints map[string]string `arg:"static_endpoints"`
+	Variables       []string          `arg:"variables"`
 }
 
 func main() { os.Exit(module.Main(run, os.Args[1:], os.Stdout)) }
@@ -28,8 +32,9 @@ func run(_ context.Context, _ module.Call, args Args) (module.Result, error) {
 	if err := convert(args.Clusters, &in.Clusters); err != nil {
 		return module.Result{}, fmt.Errorf("clusters: %w; they are what sdn_cluster_facts returns", err)
 	}
-	if err := convert(args.Options, &in.Options); err != nil {
-		return module.Result{}, fmt.Errorf("options: %w", err)
+	in.Options = meshplan.Options{
+		TunnelPort: args.TunnelPort, TunnelPool: args.TunnelPool,
+		ServiceType: meshplan.ServiceType(args.ServiceType), StaticEndpoints: args.StaticEndpoints,
 	}
 	plan, conflicts := meshplan.Make(in)
 	if len(conflicts) > 0 {

@@ -30,6 +30,8 @@ type Engine struct {
 	Owner string
 	// DryRun: say what would change, and change nothing.
 	DryRun bool
+	// MadeBefore are namespaces that an earlier step makes, which in a dry run it has not.
+	MadeBefore []string
 
 	client dynamic.Interface
 	mapper meta.ResettableRESTMapper
@@ -57,7 +59,10 @@ func New(cfg *rest.Config, owner string, dryRun bool) (*Engine, error) {
 func (e *Engine) Apply(ctx context.Context, objects []*unstructured.Unstructured) ([]ssa.Change, error) {
 	order := slices.Clone(objects)
 	slices.SortStableFunc(order, func(a, b *unstructured.Unstructured) int { return rank(a) - rank(b) })
-	made := promises{}
+	made := promises{namespaces: map[string]bool{}, kinds: map[schema.GroupKind]bool{}}
+	for _, ns := range e.MadeBefore {
+		made.namespaces[ns] = true
+	}
 	var changes []ssa.Change
 	for i, obj := range order {
 		if i > 0 && rank(order[i-1]) == rankDefinition && rank(obj) != rankDefinition {
@@ -109,7 +114,9 @@ func (e *Engine) one(ctx context.Context, obj *unstructured.Unstructured, made p
 	}
 	exists := err == nil
 	if !exists && e.DryRun && made.namespaces[obj.GetNamespace()] {
-		return created, nil
+		if there, err := e.HasNamespace(ctx, obj.GetNamespace()); err != nil || !there {
+			return created, err
+		}
 	}
 	options := metav1.ApplyOptions{FieldManager: e.Owner, Force: true, DryRun: []string{metav1.DryRunAll}}
 	wanted, err := target.Apply(ctx, obj.GetName(), obj, options)
@@ -225,10 +232,7 @@ type promises struct {
 	kinds      map[schema.GroupKind]bool
 }
 
-func (p *promises) add(o *unstructured.Unstructured) {
-	if p.namespaces == nil {
-		p.namespaces, p.kinds = map[string]bool{}, map[schema.GroupKind]bool{}
-	}
+func (p promises) add(o *unstructured.Unstructured) {
 	switch rank(o) {
 	case rankNamespace:
 		p.namespaces[o.GetName()] = true

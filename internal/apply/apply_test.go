@@ -1,0 +1,214 @@
+package apply
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/apitest"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/ssa"
+)
+
+// manifests put what depends on others first: the order is the engine's to find.
+const manifests = `
+apiVersion: example.org/v1
+kind: Widget
+metadata: {name: one}
+spec: {size: 1}
+---
+# nothing but a comment
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: fresh}
+stringData: {password: hunter2}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: d, namespace: fresh}
+spec:
+  selector: {matchLabels: {app: d}}
+  template:
+    metadata: {labels: {app: d}}
+    spec: {containers: [{name: c, image: example.org/c}]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: fresh}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.org}
+spec:
+  group: example.org
+  scope: Cluster
+  names: {kind: Widget, plural: widgets}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: integer}}}}}}
+`
+
+func read(t *testing.T, text string) []*unstructured.Unstructured {
+	t.Helper()
+	objects, err := Read("test", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+func summary(changes []ssa.Change) []string {
+	out := make([]string, len(changes))
+	for i, c := range changes {
+		out[i] = c.String()
+	}
+	return out
+}
+
+// TestEngine goes the whole way on a real API server.
+func TestEngine(t *testing.T) {
+	s := apitest.Start(t)
+	engine := func(dryRun bool) *Engine {
+		e, err := New(s.Config, "test", dryRun)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	apply := func(dryRun bool, text string) []ssa.Change {
+		t.Helper()
+		changes, err := engine(dryRun).Apply(t.Context(), read(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raw, _ := json.Marshal(changes); strings.Contains(string(raw), "hunter") || strings.Contains(string(raw), "aHVudGVy") {
+			t.Fatalf("a change shows a secret: %s", raw)
+		}
+		return changes
+	}
+	all := []string{"create CustomResourceDefinition widgets.example.org", "create Namespace fresh",
+		"create Widget one", "create Secret fresh/s", "create DaemonSet fresh/d"}
+
+	for range 2 { // the second shows that the first wrote nothing
+		if got := summary(apply(true, manifests)); !slices.Equal(got, all) {
+			t.Fatalf("dry run on an empty cluster: %q", got)
+		}
+	}
+	if got := summary(apply(false, manifests)); !slices.Equal(got, all) {
+		t.Fatalf("first run: %q", got)
+	}
+	if got := apply(false, manifests); len(got) > 0 {
+		t.Fatalf("second run: %q", summary(got))
+	}
+
+	// A secret of the same length, and a field that is not declared any more.
+	changed := strings.Replace(manifests, "hunter2", "hunter3", 1)
+	changed = strings.Replace(changed, "spec: {size: 1}", "spec: {}", 1)
+	for _, dryRun := range []bool{true, false} {
+		if got := summary(apply(dryRun, changed)); !slices.Equal(got, []string{"update Widget one", "update Secret fresh/s"}) {
+			t.Fatalf("dry run %v of a change: %q", dryRun, got)
+		}
+	}
+	if got := apply(true, changed); len(got) > 0 {
+		t.Fatalf("after the change: %q", summary(got))
+	}
+
+	// Only objects of which nothing is left behind without controllers.
+	gone := read(t, changed)[:1]
+	for _, dryRun := range []bool{true, false} {
+		if got, err := engine(dryRun).Delete(t.Context(), gone); err != nil || len(got) != 1 {
+			t.Fatalf("delete, dry run %v: %q, %v", dryRun, summary(got), err)
+		}
+	}
+	if got, err := engine(false).Delete(t.Context(), gone); err != nil || len(got) > 0 {
+		t.Fatalf("second delete: %q, %v", summary(got), err)
+	}
+}
+
+// TestDryRunPromisesOnlyWhatThisRunMakes: a namespace that nobody makes is an error.
+func TestDryRunPromisesOnlyWhatThisRunMakes(t *testing.T) {
+	s := apitest.Start(t)
+	e, err := New(s.Config, "test", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	orphan := read(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: nowhere}}")
+	if got, err := e.Apply(t.Context(), orphan); !apierrors.IsNotFound(err) {
+		t.Errorf("%q, %v", summary(got), err)
+	}
+	e.MadeBefore = []string{"nowhere"}
+	if got, err := e.Apply(t.Context(), orphan); err != nil || len(got) != 1 {
+		t.Errorf("%q, %v", summary(got), err)
+	}
+	unknown := read(t, "{apiVersion: example.org/v1, kind: Gadget, metadata: {name: g}}")
+	if got, err := e.Apply(t.Context(), unknown); err == nil {
+		t.Errorf("an unknown kind: %q", summary(got))
+	}
+	if got, err := e.Delete(t.Context(), unknown); err != nil || len(got) > 0 {
+		t.Errorf("delete of an unknown kind: %q, %v", summary(got), err)
+	}
+}
+
+// TestAwaitRolloutNamesWhatIsMissing: without controllers nothing ever gets ready.
+func TestAwaitRolloutNamesWhatIsMissing(t *testing.T) {
+	s := apitest.Start(t)
+	e, err := New(s.Config, "test", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := read(t, manifests)
+	if _, err := e.Apply(t.Context(), objects); err != nil {
+		t.Fatal(err)
+	}
+	err = e.AwaitRollout(t.Context(), objects, 1)
+	if err == nil || !strings.Contains(err.Error(), "DaemonSet fresh/d: after") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRead(t *testing.T) {
+	for name, tc := range map[string]struct {
+		text string
+		want int
+		err  string
+	}{
+		"empty":      {"", 0, ""},
+		"documents":  {manifests, 5, ""},
+		"json list":  {`[{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a"}}]`, 1, ""},
+		"kind List":  {"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Namespace, metadata: {name: a}}]}", 1, ""},
+		"nameless":   {"{apiVersion: v1, kind: Namespace}", 0, "test: document 1: apiVersion, kind or metadata.name is missing"},
+		"not object": {"text", 0, "this is no object"},
+		"broken":     {"a: [", 0, "test: document 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Read("test", []byte(tc.text))
+			if tc.err == "" && err != nil || tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)) {
+				t.Fatalf("error %v, want %q", err, tc.err)
+			}
+			if len(got) != tc.want {
+				t.Errorf("%d objects, want %d", len(got), tc.want)
+			}
+		})
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(manifests)
+	f.Add(`[[{}]]`)
+	f.Fuzz(func(t *testing.T, text string) {
+		objects, err := Read("fuzz", []byte(text))
+		for _, o := range objects {
+			if err == nil && (o.GetKind() == "" || o.GetName() == "") {
+				t.Errorf("%v", o.Object)
+			}
+		}
+	})
+}
+
