@@ -40,6 +40,7 @@ func app() *cli.App {
 				Name: "status", Usage: "show what the agent on this node sees", Action: status,
 				Flags: []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "table or json"}},
 			},
+			{Name: "wait", Hidden: true, Usage: "do nothing until told to end: for a pod whose work its init container did", Action: wait},
 			{Name: "version", Usage: "show the version", Action: func(c *cli.Context) error {
 				_, err := fmt.Fprintln(c.App.Writer, version.String())
 				return err
@@ -47,7 +48,7 @@ func app() *cli.App {
 		},
 	}
 	for _, command := range made.Commands {
-		if command.Name != "version" {
+		if command.Name != "version" && command.Name != "wait" {
 			command.Flags = append(command.Flags, withoutEnvironment(flags())...)
 			command.Before = inherit
 		}
@@ -149,10 +150,15 @@ func cleanup(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := agent.Cleanup(c.Context, parts, c.String("state-dir"), log); err != nil {
+	if err := agent.Cleanup(c.Context, parts, log); err != nil {
 		return fmt.Errorf("some of it is still there; run cleanup again: %w", err)
 	}
-	return agent.RemoveState(c.String("state-dir"))
+	return agent.RemoveState(c.String("state-dir"), log)
+}
+
+func wait(c *cli.Context) error {
+	<-c.Context.Done()
+	return nil
 }
 
 func status(c *cli.Context) error {

@@ -180,19 +180,3 @@ func (a *Agent) observe() Observation {
 func (a *Agent) statusHandler() http.Handler {
 	return statusHandler(func() Report { return reportOf(a.cfg.Self, a.plane.PublicKey, a.observe(), time.Now()) })
 }
-
-// Cleanup takes away everything that agents ever made on the node, the last part
-// first. What fails does not keep it from trying the rest. The node's key is the
-// caller's to remove.
-func Cleanup(ctx context.Context, parts []Part, stateDir string, log *slog.Logger) error {
-	var errs []error
-	for _, p := range slices.Backward(parts) {
-		if err := p.Remove(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("remove %s: %w", p.Name(), err))
-			continue
-		}
-		log.Info("removed", "part", p.Name())
-	}
-	errs = append(errs, planFile{planPath(stateDir)}.remove())
-	return errors.Join(errs...)
-}

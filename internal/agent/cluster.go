@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,11 +15,13 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
@@ -114,12 +117,12 @@ func (c *Cluster) Run(ctx context.Context, notify func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	reflectInto := func(client rest.Interface, resource string, which fields.Selector, kind runtime.Object, into cache.ReflectorStore) {
 		group.Go(func() error {
-			from := cache.NewListWatchFromClient(client, resource, "", which)
+			from := paced(cache.NewListWatchFromClient(client, resource, "", which))
 			cache.NewReflectorWithOptions(from, kind, into, cache.ReflectorOptions{
 				Name: resource,
-				// A node asks often enough to follow soon after an outage, and seldom
-				// enough for a thousand of them not to keep the API down.
-				Backoff: &wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 10, Cap: 10 * time.Second},
+				// For watches that end at once. It is short, for a reflector sits it out
+				// also when its context has ended; requests that fail are paced by paced.
+				Backoff: &wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 5, Cap: 400 * time.Millisecond},
 			}).RunWithContext(ctx)
 			return nil
 		})
@@ -135,6 +138,33 @@ func (c *Cluster) Run(ctx context.Context, notify func()) error {
 		return nil
 	})
 	return group.Wait()
+}
+
+// paced waits after each request that failed, longer each time: a node asks often
+// enough to follow soon after an outage, and seldom enough for a thousand of them not
+// to keep the API down. The wait ends with the request's context.
+func paced(from cache.ListerWatcherWithContext) cache.ListerWatcher {
+	failures := 0 // a reflector makes one request at a time
+	wait := func(ctx context.Context, err error) {
+		if err == nil {
+			failures = 0
+			return
+		}
+		failures++
+		sleep(ctx, time.Duration(float64(backoff(500*time.Millisecond, 10*time.Second, failures))*(0.5+rand.Float64())))
+	}
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			list, err := from.ListWithContext(ctx, o)
+			wait(ctx, err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			w, err := from.WatchWithContext(ctx, o)
+			wait(ctx, err)
+			return w, err
+		},
+	}
 }
 
 // detectSDN asks until the API says whether it serves HostSubnets.

@@ -225,7 +225,7 @@ func TestCleanup(t *testing.T) {
 	for _, f := range []*fakePart{a, b, c} {
 		f.removed = &order
 	}
-	err := Cleanup(t.Context(), []Part{a, b, c}, t.TempDir(), slog.New(slog.DiscardHandler))
+	err := Cleanup(t.Context(), []Part{a, b, c}, slog.New(slog.DiscardHandler))
 	if err == nil || !slices.Equal(order, []string{"vswitch", "wireguard", "namespace"}) {
 		t.Errorf("removed %v with %v, want all, last first, and the failure said", order, err)
 	}

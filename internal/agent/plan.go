@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -63,13 +62,6 @@ func (f planFile) save(dp mesh.DataPlane) error {
 	}
 	if err := os.Rename(temporary.Name(), f.path); err != nil {
 		return fmt.Errorf("save the plan: %w", err)
-	}
-	return nil
-}
-
-func (f planFile) remove() error {
-	if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the saved plan: %w", err)
 	}
 	return nil
 }

@@ -2,11 +2,8 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 
 	"github.com/vishvananda/netlink"
 
@@ -58,18 +55,6 @@ func Leftovers(o Options) ([]Part, error) {
 	}
 	plane, err := wire(o, vswitch.NewOVS("", o.Log), key)
 	return plane.Parts, err
-}
-
-// RemoveState deletes the node's key and the socket: a later agent is a new peer.
-func RemoveState(stateDir string) error {
-	var errs []error
-	for _, path := range []string{filepath.Join(stateDir, "key"), SocketPath(stateDir)} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("remove the node's state: %w", err))
-		}
-	}
-	_ = os.Remove(stateDir) // only if nothing else is in it
-	return errors.Join(errs...)
 }
 
 func wire(o Options, ovs *vswitch.OVS, key wg.PrivateKey) (DataPlane, error) {

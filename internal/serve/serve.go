@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// shutdownGrace is how long requests under way may take when the server ends.
-const shutdownGrace = 3 * time.Second
+// shutdownGrace is how long requests under way may take when the server ends; then
+// they are cut off. Connections on which nothing was asked yet count as well.
+const shutdownGrace = 300 * time.Millisecond
 
 // Checks are what a program says of itself. A nil function always agrees.
 type Checks struct {
@@ -75,14 +76,18 @@ func Unix(ctx context.Context, path string, h http.Handler) error {
 	return on(ctx, l, h)
 }
 
-// on serves until ctx ends; it returns when no request is under way any more.
+// on serves until ctx ends; it returns when every request under way has ended or was cut off.
 func on(ctx context.Context, l net.Listener, h http.Handler) error {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		defer cancel()
-		stopped <- server.Shutdown(grace)
+		err := server.Shutdown(grace)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close()
+		}
+		stopped <- err
 	})
 	err := server.Serve(l)
 	if stop() {

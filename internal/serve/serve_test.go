@@ -77,6 +77,50 @@ func TestUnix(t *testing.T) {
 	}
 }
 
+// TestEndsSoon: neither a silent connection nor a request that takes long holds up
+// the end.
+func TestEndsSoon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agent.sock")
+	asked, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	slow := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(asked)
+		<-release
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- Unix(ctx, path, slow) }()
+	for _, say := range []string{"", "GET / HTTP/1.1\r\nHost: agent\r\n\r\n"} {
+		conn := dial(t, path)
+		defer conn.Close()
+		if _, err := io.WriteString(conn, say); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-asked
+	began := time.Now()
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("ended with %v", err)
+	}
+	if took := time.Since(began); took > 800*time.Millisecond {
+		t.Errorf("the end took %s", took)
+	}
+}
+
+func dial(t *testing.T, path string) net.Conn {
+	t.Helper()
+	for range 100 {
+		if conn, err := net.Dial("unix", path); err == nil {
+			return conn
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatal("no server at " + path)
+	return nil
+}
+
 // TestTCPPortTaken: the error names the address.
 func TestTCPPortTaken(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
