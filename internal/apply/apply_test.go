@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-
 	"github.com/sdn-tunnel/sdn-tunnel/internal/apitest"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/ssa"
 )
@@ -19,7 +18,7 @@ const manifests = `
 apiVersion: example.org/v1
 kind: Widget
 metadata: {name: one}
-spec: {size: 1}
+spec: {size: 1, colour: red}
 ---
 # nothing but a comment
 ---
@@ -52,7 +51,7 @@ spec:
     - name: v1
       served: true
       storage: true
-      schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: integer}}}}}}
+      schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: integer}, colour: {type: string}}}}}}
 `
 
 func read(t *testing.T, text string) []*unstructured.Unstructured {
@@ -110,7 +109,7 @@ func TestEngine(t *testing.T) {
 
 	// A secret of the same length, and a field that is not declared any more.
 	changed := strings.Replace(manifests, "hunter2", "hunter3", 1)
-	changed = strings.Replace(changed, "spec: {size: 1}", "spec: {}", 1)
+	changed = strings.Replace(changed, "spec: {size: 1, colour: red}", "spec: {colour: red}", 1)
 	for _, dryRun := range []bool{true, false} {
 		if got := summary(apply(dryRun, changed)); !slices.Equal(got, []string{"update Widget one", "update Secret fresh/s"}) {
 			t.Fatalf("dry run %v of a change: %q", dryRun, got)
@@ -211,4 +210,3 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
-

@@ -14,7 +14,8 @@ import (
 )
 
 // Delete removes the objects, in the order given, with what belongs to them. What is not
-// there, or is of a kind that the server does not know, is no change.
+// there, is on its way out already, or is of a kind that the server does not know, is no
+// change; AwaitGone waits for it.
 func (e *Engine) Delete(ctx context.Context, objects []*unstructured.Unstructured) ([]ssa.Change, error) {
 	var changes []ssa.Change
 	for _, o := range objects {
@@ -27,7 +28,7 @@ func (e *Engine) Delete(ctx context.Context, objects []*unstructured.Unstructure
 			return changes, fmt.Errorf("%s: %w", change, err)
 		}
 		live, err := target.Get(ctx, o.GetName(), metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
+		if apierrors.IsNotFound(err) || err == nil && live.GetDeletionTimestamp() != nil {
 			continue
 		}
 		if err != nil {

@@ -87,7 +87,7 @@ func compare(path string, args reflect.Type, options map[string]option) []string
 		if o.Description == nil {
 			fail(f.Name, "no description")
 		}
-		if o.Type != kind || o.Elements != elements {
+		if !fits(o.Type, kind) || !fits(o.Elements, elements) {
 			fail(f.Name, "type %s of %q is documented as %s of %q", kind, elements, o.Type, o.Elements)
 		}
 		if o.Required != f.Required {
@@ -110,6 +110,12 @@ func compare(path string, args reflect.Type, options map[string]option) []string
 	}
 	slices.Sort(problems)
 	return problems
+}
+
+// fits tells whether a type may be documented so: of what the module takes as it comes,
+// the documentation may say more.
+func fits(documented, kind string) bool {
+	return documented == kind || kind == "raw" && documented == "dict"
 }
 
 func text(v any) string {
