@@ -8,11 +8,13 @@
 //
 // # Rights that the agent needs in its cluster
 //
-//	sdntunnel.io         linkedclusters       get list watch
-//	sdntunnel.io         tunnelnodes          get list watch create patch
-//	sdntunnel.io         tunnelnodes/status   patch
-//	(core)               nodes                get list watch
-//	network.openshift.io hostsubnets          get list watch   (OpenShift SDN only)
+//	+kubebuilder:rbac:groups=sdntunnel.io,resources=linkedclusters,verbs=get;list;watch
+//	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes,verbs=get;list;watch;create;patch
+//	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes/status,verbs=patch
+//	+kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
+//	+kubebuilder:rbac:groups=network.openshift.io,resources=hostsubnets,verbs=get;list;watch
+//
+// The last one concerns OpenShift SDN only.
 //
 // That it writes no other node's TunnelNode is for the API server to enforce, by a
 // ValidatingAdmissionPolicy on the token's node claim. On the node it needs the host's

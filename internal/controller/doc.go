@@ -15,13 +15,16 @@
 //
 //	+kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=linkedclusters,verbs=get;list;watch
-//	+kubebuilder:rbac:groups=sdntunnel.io,resources=linkedclusters/status,verbs=get;patch
+//	+kubebuilder:rbac:groups=sdntunnel.io,resources=linkedclusters/status,verbs=patch
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes,verbs=get;list;watch;create;patch;delete
-//	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes/status,verbs=get;patch
+//	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes/status,verbs=patch
 //	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=services,verbs=get;list;watch;create;patch;delete
 //	+kubebuilder:rbac:groups=discovery.k8s.io,namespace=sdn-tunnel,resources=endpointslices,verbs=get;list;watch;create;patch;delete
-//	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=secrets,verbs=get;list;watch;create;patch
+//	+kubebuilder:rbac:groups=discovery.k8s.io,namespace=sdn-tunnel,resources=endpointslices/restricted,verbs=create
+//	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=secrets,verbs=get;list;watch;patch
 //	+kubebuilder:rbac:groups=coordination.k8s.io,namespace=sdn-tunnel,resources=leases,verbs=get;create;update
-//	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=events,verbs=create;patch
-//	+kubebuilder:rbac:groups=events.k8s.io,namespace=sdn-tunnel,resources=events,verbs=create;patch
+//	+kubebuilder:rbac:groups="";events.k8s.io,namespace=sdn-tunnel,resources=events,verbs=create;patch
+//
+// endpointslices/restricted is what OpenShift asks for where an endpoint lies in the
+// cluster's own networks; the Secrets are made by the deploy and only renewed here.
 package controller

@@ -1,0 +1,163 @@
+package rights
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+// Right lets its holder do one thing with one resource.
+type Right struct {
+	Namespaced            bool // in the namespace of sdn-tunnel only
+	Group, Resource, Verb string
+}
+
+// String is short, for messages of tests.
+func (r Right) String() string {
+	where := "cluster"
+	if r.Namespaced {
+		where = "namespace"
+	}
+	return fmt.Sprintf("%s: %s %s %q", where, r.Verb, r.Resource, r.Group)
+}
+
+// Set holds each right once, in order.
+type Set []Right
+
+func set(all []Right) Set {
+	slices.SortFunc(all, func(a, b Right) int { return cmp.Compare(a.String(), b.String()) })
+	return slices.Compact(all)
+}
+
+var marker = regexp.MustCompile(`(?m)^//\s*\+kubebuilder:rbac:(.*)$`)
+
+// Documented reads the markers of a Go file.
+func Documented(file string) (Set, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the documented rights: %w", err)
+	}
+	var all []Right
+	for _, found := range marker.FindAllSubmatch(content, -1) {
+		fields := map[string][]string{}
+		for _, field := range strings.Split(string(found[1]), ",") {
+			key, value, ok := strings.Cut(field, "=")
+			if !ok {
+				return nil, fmt.Errorf("%s: marker %q: want key=value", file, found[1])
+			}
+			fields[key] = strings.Split(strings.Trim(value, `"`), ";")
+		}
+		all = append(all, product(fields["namespace"] != nil, fields["groups"], fields["resources"], fields["verbs"])...)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s documents no rights", file)
+	}
+	return set(all), nil
+}
+
+var (
+	statement  = regexp.MustCompile(`(?m)^\s*{%.*%}\s*$`)
+	expression = regexp.MustCompile(`{{.*?}}`)
+)
+
+// Given reads the rules of all Roles and ClusterRoles in a template; what a condition
+// guards is taken to be given.
+func Given(template string) (Set, error) {
+	content, err := os.ReadFile(template)
+	if err != nil {
+		return nil, fmt.Errorf("read the given rights: %w", err)
+	}
+	plain := expression.ReplaceAll(statement.ReplaceAll(content, nil), []byte("x"))
+	var all []Right
+	for _, document := range bytes.Split(plain, []byte("\n---\n")) {
+		if !bytes.Contains(document, []byte("\nkind: Role\n")) && !bytes.Contains(document, []byte("\nkind: ClusterRole\n")) {
+			continue // other documents need not be YAML before they are rendered
+		}
+		var role rbacv1.ClusterRole // a Role has the same rules
+		if err := yaml.UnmarshalStrict(document, &role); err != nil {
+			return nil, fmt.Errorf("%s: read a role: %w", template, err)
+		}
+		for _, rule := range role.Rules {
+			if len(rule.ResourceNames) > 0 || len(rule.NonResourceURLs) > 0 {
+				return nil, fmt.Errorf("%s: rule %v: names and URLs are not understood here", template, rule)
+			}
+			all = append(all, product(role.Kind == "Role", rule.APIGroups, rule.Resources, rule.Verbs)...)
+		}
+	}
+	return set(all), nil
+}
+
+func product(namespaced bool, groups, resources, verbs []string) (all []Right) {
+	for _, group := range groups {
+		for _, resource := range resources {
+			for _, verb := range verbs {
+				all = append(all, Right{namespaced, group, resource, verb})
+			}
+		}
+	}
+	return all
+}
+
+// Differ tells what only one of the two has.
+func Differ(documented, given Set) (lines []string) {
+	for _, r := range documented {
+		if !slices.Contains(given, r) {
+			lines = append(lines, "documented, not given: "+r.String())
+		}
+	}
+	for _, r := range given {
+		if !slices.Contains(documented, r) {
+			lines = append(lines, "given, not documented: "+r.String())
+		}
+	}
+	return lines
+}
+
+// Objects give a user the rights, and no others.
+func (s Set) Objects(user, namespace string) []client.Object {
+	ref := func(kind string) rbacv1.RoleRef {
+		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: user}
+	}
+	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}
+	global, local := metav1.ObjectMeta{Name: user}, metav1.ObjectMeta{Name: user, Namespace: namespace}
+	return []client.Object{
+		&rbacv1.ClusterRole{ObjectMeta: global, Rules: s.rules(false)},
+		&rbacv1.ClusterRoleBinding{ObjectMeta: global, RoleRef: ref("ClusterRole"), Subjects: subjects},
+		&rbacv1.Role{ObjectMeta: local, Rules: s.rules(true)},
+		&rbacv1.RoleBinding{ObjectMeta: local, RoleRef: ref("Role"), Subjects: subjects},
+	}
+}
+
+func (s Set) rules(namespaced bool) (rules []rbacv1.PolicyRule) {
+	for _, r := range s {
+		if r.Namespaced == namespaced {
+			rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{r.Group}, Resources: []string{r.Resource}, Verbs: []string{r.Verb}})
+		}
+	}
+	return rules
+}
+
+// Template is the path of a template of role tunnel, from any directory of the tree.
+func Template(name string) (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the source tree: %w", err)
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		path := filepath.Join(dir, "roles/tunnel/templates", name)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("find template %s: no parent of the working directory has it in roles/tunnel/templates", name)
+}
