@@ -19,12 +19,11 @@ var routerTemplate = template.Must(template.New("router.nft").Parse(routerRules)
 // Rules is the router's nftables ruleset for the lab.
 func Rules(l *layout.Lab) string {
 	type data struct {
-		Operator, Underlays, ControlPlanes, Nodes, VIPs, Inner string
+		Operator, ControlPlanes, Nodes, VIPs, Inner string
 		APIPort, OAuthPort                                     int
 	}
-	var under, cps, nodes, vips, inner []string
+	var cps, nodes, vips, inner []string
 	for _, c := range l.Clusters {
-		under = append(under, c.Underlay.String())
 		cps = append(cps, c.ControlPlane.String())
 		vips = append(vips, c.VIPFirst.String()+"-"+c.VIPLast.String())
 		inner = append(inner, c.Pods.String(), c.Services.String())
@@ -35,7 +34,7 @@ func Rules(l *layout.Lab) string {
 	set := func(s []string) string { return strings.Join(s, ", ") }
 	var b bytes.Buffer
 	err := routerTemplate.Execute(&b, data{
-		Operator: l.Operator.Addr().String(), Underlays: set(under), ControlPlanes: set(cps), Nodes: set(nodes),
+		Operator: l.Operator.Addr().String(), ControlPlanes: set(cps), Nodes: set(nodes),
 		VIPs: set(vips), Inner: set(inner), APIPort: layout.APIPort, OAuthPort: layout.OAuthPort,
 	})
 	if err != nil {

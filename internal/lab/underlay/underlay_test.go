@@ -1,0 +1,116 @@
+package underlay
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/layout"
+)
+
+var update = flag.Bool("update", false, "write testdata")
+
+func plan(t *testing.T, name string) *layout.Lab {
+	t.Helper()
+	l, err := layout.New(layout.Config{Name: name, Clusters: 2, Nodes: 2, SDNMode: layout.ModeNetworkPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestRules(t *testing.T) {
+	got := Rules(plan(t, "lab"))
+	const golden = "testdata/two-clusters.nft"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("rules differ from %s (-update writes it):\n%s", golden, got)
+	}
+}
+
+// TestCreate lays the network of two clusters and tries what passes the router.
+func TestCreate(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to make network namespaces")
+	}
+	l := plan(t, "underlaytest")
+	t.Cleanup(func() {
+		if err := Remove(l.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := Create(l); err != nil {
+		t.Fatal(err)
+	}
+	east, west := l.Clusters[0], l.Clusters[1]
+	ping := func(from string, to netip.Addr) bool {
+		return In(from, exec.Command("ping", "-c1", "-W1", to.String()).Run) == nil
+	}
+	for _, tc := range []struct {
+		what, from string
+		to         netip.Addr
+		want       bool
+	}{
+		{"operator to a node", l.OperatorNS(), east.Nodes[0].Address, true},
+		{"node to its neighbour", l.NodeNS(east.Nodes[0]), east.Nodes[1].Address, true},
+		{"node to its control plane", l.NodeNS(west.Nodes[0]), west.ControlPlane, true},
+		{"node to a node of the other cluster", l.NodeNS(east.Nodes[0]), west.Nodes[0].Address, false},
+	} {
+		if got := ping(tc.from, tc.to); got != tc.want {
+			t.Errorf("%s: reached %v, want %v", tc.what, got, tc.want)
+		}
+	}
+	podAddressIsDropped(t, l)
+}
+
+// podAddressIsDropped gives a node a pod's address and sends from it to the other
+// cluster's VIPs, which are open to everyone else.
+func podAddressIsDropped(t *testing.T, l *layout.Lab) {
+	t.Helper()
+	from := l.Clusters[0].Nodes[0]
+	ns, err := open(l.NodeNS(from))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.close()
+	lo, err := ns.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, err := netlink.ParseAddr(from.PodGateway().String() + "/32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ns.AddrAdd(lo, addr); err != nil {
+		t.Fatal(err)
+	}
+	// No answer is expected: the router's counter tells.
+	_ = In(l.NodeNS(from), exec.Command("ping", "-c1", "-W1", "-I", from.PodGateway().String(), l.Clusters[1].VIPFirst.String()).Run)
+	var out []byte
+	cmd := exec.Command("nft", "list", "counter", "inet", "lab", "pod_addresses")
+	if err := In(l.RouterNS(), func() (err error) { out, err = cmd.CombinedOutput(); return err }); err != nil {
+		t.Fatalf("nft: %v: %s", err, out)
+	}
+	if !strings.Contains(string(out), "packets 1 ") {
+		t.Errorf("the router did not count one packet with a pod address:\n%s", out)
+	}
+}
+
+func TestRemoveNothing(t *testing.T) {
+	if err := Remove("nosuchlab"); err != nil {
+		t.Fatal(err)
+	}
+}
