@@ -41,6 +41,10 @@ func up(t *testing.T, name, mode string) *lab {
 		t.Fatal(err)
 	}
 	l := &lab{name: name, root: root, bin: filepath.Join(root, "bin", "sdn-tunnel")}
+	if os.Getenv("SDN_TUNNEL_LAB_REUSE") != "" && l.run(t, time.Minute, "lab", "status", "--name", name).code == 0 {
+		l.open(t)
+		return l
+	}
 	t.Cleanup(func() {
 		if t.Failed() && os.Getenv("SDN_TUNNEL_LAB_KEEP") != "" {
 			t.Logf("the lab %s is left up", name)
@@ -51,12 +55,18 @@ func up(t *testing.T, name, mode string) *lab {
 	r := l.run(t, 10*time.Minute, "lab", "up", "--name", name, "--sdn-mode", mode)
 	r.must(t)
 	t.Logf("lab up: %.1f s", r.took.Seconds())
-	s := l.run(t, time.Minute, "lab", "status", "--name", name, "-o", "json")
+	l.open(t)
+	return l
+}
+
+// open reads where the lab's files are.
+func (l *lab) open(t *testing.T) {
+	t.Helper()
+	s := l.run(t, time.Minute, "lab", "status", "--name", l.name, "-o", "json")
 	s.must(t)
 	if err := json.Unmarshal([]byte(s.out), l); err != nil || l.Inventory == "" {
 		t.Fatalf("lab status: %v: %s", err, s.out)
 	}
-	return l
 }
 
 // run calls sdn-tunnel on the host.

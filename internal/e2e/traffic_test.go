@@ -131,7 +131,7 @@ func (l *lab) auditMark(t *testing.T) map[string]int64 {
 }
 
 func (l *lab) auditLog(cluster string) string {
-	return filepath.Join(l.StateDir, cluster, "audit.log")
+	return filepath.Join(l.StateDir, "clusters", cluster, "log", "audit.log")
 }
 
 // writesSince gives the requests of administrators that changed something since mark.
