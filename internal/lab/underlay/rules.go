@@ -20,7 +20,7 @@ var routerTemplate = template.Must(template.New("router.nft").Parse(routerRules)
 func Rules(l *layout.Lab) string {
 	type data struct {
 		Operator, ControlPlanes, Nodes, VIPs, Inner string
-		APIPort, OAuthPort                                     int
+		APIPort, OAuthPort                          int
 	}
 	var cps, nodes, vips, inner []string
 	for _, c := range l.Clusters {
