@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ var errPoolFull = errors.New("no tunnel address is free")
 type addresses struct {
 	mu    sync.Mutex
 	given map[string]netip.Addr
+	full  map[string]error // nodes for which there is none, and why
 }
 
 // assign gives the address of node: the one it has, if it is rightly its own, else the
@@ -27,8 +29,9 @@ func (a *addresses) assign(pool netip.Prefix, node string, known []v1alpha1.Tunn
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.given == nil {
-		a.given = map[string]netip.Addr{}
+		a.given, a.full = map[string]netip.Addr{}, map[string]error{}
 	}
+	delete(a.full, node)
 	holders := holders(pool, known)
 	for other, addr := range a.given {
 		if _, taken := holders[addr]; !taken && pool.Contains(addr) {
@@ -43,6 +46,8 @@ func (a *addresses) assign(pool netip.Prefix, node string, known []v1alpha1.Tunn
 	}
 	addr, err := lowestFree(pool, holders)
 	if err != nil {
+		delete(a.given, node)
+		a.full[node] = err
 		return addr, err
 	}
 	a.given[node] = addr
@@ -54,6 +59,18 @@ func (a *addresses) release(node string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.given, node)
+	delete(a.full, node)
+}
+
+// without are the nodes for which no address is left, and why, in order.
+func (a *addresses) without() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []string
+	for _, node := range slices.Sorted(maps.Keys(a.full)) {
+		out = append(out, fmt.Sprintf("node %s: %v", node, a.full[node]))
+	}
+	return out
 }
 
 // holders tells whose each address is; of two nodes with the same, the older one's.

@@ -2,7 +2,11 @@ package controller_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +25,7 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/controller"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nodeservice"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/peeraccess"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/rights"
 )
 
 const namespace = "sdn-tunnel"
@@ -30,6 +35,8 @@ type member struct {
 	t    *testing.T
 	name string
 	api  *apitest.Server
+	// probes is where the controller answers /healthz, /readyz and /metrics.
+	probes string
 	client.Client
 }
 
@@ -48,7 +55,27 @@ func newMember(t *testing.T, name string) *member {
 	}
 	m := &member{t: t, name: name, api: api, Client: c}
 	m.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+	m.grant()
 	return m
+}
+
+// user runs the controller.
+const user = "controller"
+
+// grant gives the user the rights that the deploy gives the controller, and no others.
+func (m *member) grant() {
+	m.t.Helper()
+	template, err := rights.Template("controller.yml.j2")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	given, err := rights.Given(template)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, o := range given.Objects(user, namespace) {
+		m.create(o)
+	}
 }
 
 func (m *member) create(o client.Object) {
@@ -79,12 +106,19 @@ func (m *member) linked(name, pods, tunnels string, secret string, server string
 }
 
 func (m *member) run() {
+	m.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.probes = l.Addr().String()
+	l.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- controller.Run(ctx, m.api.Config, controller.Options{
+		done <- controller.Run(ctx, m.api.User(m.t, user), controller.Options{
 			Options:        nodeservice.Options{Cluster: m.name, Namespace: namespace, Type: nodeservice.NodePort, TunnelPort: 5555},
-			MetricsAddress: "0", Log: slog.New(slog.NewTextHandler(m.t.Output(), nil)).With("member", m.name),
+			MetricsAddress: m.probes, LeaderElection: true, Log: slog.New(slog.NewTextHandler(m.t.Output(), nil)).With("member", m.name),
 		})
 	}()
 	m.t.Cleanup(func() {
@@ -199,6 +233,7 @@ func TestTwoMembers(t *testing.T) {
 		t.Errorf("not unique: %+v %+v", one, two)
 	}
 
+	t.Run("the probes answer", func(t *testing.T) { probed(t, east) })
 	t.Run("a read-only identity reads what it should and no more", func(t *testing.T) { onlyReads(t, east) })
 	t.Run("what a member says of others is refused", func(t *testing.T) { malicious(t, east, west) })
 	t.Run("nodes come and go", func(t *testing.T) { nodesComeAndGo(t, east, west) })
@@ -224,6 +259,7 @@ func TestTwoMembers(t *testing.T) {
 		west.api.StartAPI(t)
 		eventually(t, "condition", east.condition("west", v1alpha1.ConditionReachable, metav1.ConditionTrue, ""))
 	})
+	t.Run("an identity that is revoked is named in plain words", func(t *testing.T) { revoked(t, east, west) })
 	t.Run("a member that leaves takes its mirrors along", func(t *testing.T) {
 		if err := east.Delete(t.Context(), &v1alpha1.LinkedCluster{ObjectMeta: metav1.ObjectMeta{Name: "west"}}); err != nil {
 			t.Fatal(err)
@@ -238,6 +274,39 @@ func TestTwoMembers(t *testing.T) {
 			t.Error("the member's own node is gone")
 		}
 	})
+}
+
+func probed(t *testing.T, m *member) {
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/metrics": `sdn_tunnel_nodes{cluster="east"} 2`} {
+		eventually(t, path, func() string {
+			resp, err := http.Get("http://" + m.probes + path)
+			if err != nil {
+				return err.Error()
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+				return fmt.Sprintf("%s %s, %v", resp.Status, body, err)
+			}
+			return ""
+		})
+	}
+}
+
+// revoked: west takes east's identity away, and gives it a new one later.
+func revoked(t *testing.T, east, west *member) {
+	if _, err := peeraccess.Revoke(t.Context(), west.side(), east.name, peeraccess.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "condition", east.condition("west", v1alpha1.ConditionReachable, metav1.ConditionFalse, "run the deploy again"))
+	eventually(t, "in sync", east.condition("west", v1alpha1.ConditionInSync, metav1.ConditionFalse, "are kept"))
+	if east.tunnelNode("west.west-1") == nil {
+		t.Error("the mirror is gone")
+	}
+	if _, err := peeraccess.Ensure(t.Context(), west.side(), east.side(), peeraccess.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "condition", east.condition("west", v1alpha1.ConditionReachable, metav1.ConditionTrue, ""))
 }
 
 func onlyReads(t *testing.T, east *member) {

@@ -8,6 +8,18 @@
 // they are ready. While a member's API does not answer, its mirrors stay as they are.
 // It touches no node and no data plane: the agents do, from the same objects.
 //
+// # When members claim the same
+//
+// Of two claims that clash (a key, an endpoint, an address), each cluster prefers its
+// own nodes', then the one that it has known longer: the age is that of the object in
+// its own API, mirrors too, so that no member can make itself older. Within a cluster
+// all agents so judge alike. Clusters may judge differently: of two members that claim
+// the same key, a third may know either the longer. That is safe, for a claim that is
+// won carries nothing of the loser's: a node's prefixes must lie in what its own
+// cluster declares, declarations that overlap are refused, and a key is of no use
+// without its private half. What remains is that no packets pass between the node that
+// lost and the clusters where it lost; there it is named in a condition and a metric.
+//
 // One reconciler a file: node.go (own nodes), member.go (which remotes are watched),
 // mirror.go (their nodes), status.go (conditions), token.go (renewal of access).
 //

@@ -18,10 +18,12 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nodeservice"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/serve"
 )
 
 // clusterIndex finds the TunnelNodes of a member in the cache.
@@ -54,7 +56,8 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	mgr, err := newManager(cfg, o)
+	beats := &pulse{queue: &notifier{}, interval: pulseInterval, now: time.Now}
+	mgr, err := newManager(cfg, o, beats)
 	if err != nil {
 		return err
 	}
@@ -64,7 +67,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	}); err != nil {
 		return fmt.Errorf("index the TunnelNodes: %w", err)
 	}
-	if err := setup(ctx, mgr, o); err != nil {
+	if err := setup(ctx, mgr, o, beats); err != nil {
 		return err
 	}
 	if err := mgr.Start(ctx); err != nil {
@@ -73,29 +76,35 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	return nil
 }
 
-func setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
+func setup(ctx context.Context, mgr ctrl.Manager, o Options, beats *pulse) error {
 	c := mgr.GetClient()
-	mirrorQueue, statusQueue := &notifier{}, &notifier{}
+	mirrorQueue, statusQueue := &notifier{}, beats.queue
 	rs := &remotes{scheme: mgr.GetScheme(), status: statusQueue, mirrors: mirrorQueue, ctx: ctx,
 		byName: map[string]*remote{}, broken: map[string]error{}}
 	m := &mirrors{Client: c, cluster: o.Cluster, remotes: rs, queue: mirrorQueue, status: statusQueue, log: o.Log}
 	rs.nodeChanged = m.remoteChanged
+	own := &nodes{Client: c, options: o.Options, status: statusQueue, log: o.Log}
 	for _, r := range []interface{ setup(ctrl.Manager) error }{
-		&nodes{Client: c, options: o.Options, log: o.Log},
+		own,
 		&members{Client: c, options: o, remotes: rs, mirrors: mirrorQueue, log: o.Log},
 		m,
-		&status{Client: c, options: o, remotes: rs, mirrors: m, queue: statusQueue},
+		&status{Client: c, options: o, remotes: rs, mirrors: m, addresses: &own.addresses, queue: statusQueue, beat: beats.beat},
 		&tokens{Client: c, options: o, log: o.Log},
 	} {
 		if err := r.setup(mgr); err != nil {
 			return fmt.Errorf("set up the controller: %w", err)
 		}
 	}
-	return mgr.Add(rs)
+	for _, r := range []manager.Runnable{rs, beats} {
+		if err := mgr.Add(r); err != nil {
+			return fmt.Errorf("set up the controller: %w", err)
+		}
+	}
+	return nil
 }
 
 // newManager caches no more than what the reconcilers read.
-func newManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
+func newManager(cfg *rest.Config, o Options, beats *pulse) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -117,7 +126,7 @@ func newManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	checks := serve.Handler(serve.Checks{Healthy: beats.alive, Ready: beats.ready})
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme,
 		Logger: logr.FromSlogHandler(o.Log.Handler()),
@@ -129,7 +138,7 @@ func newManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 			},
 		},
 		Metrics: metricsserver.Options{BindAddress: o.MetricsAddress,
-			ExtraHandlers: map[string]http.Handler{"/healthz": ok, "/readyz": ok}},
+			ExtraHandlers: map[string]http.Handler{"/healthz": checks, "/readyz": checks}},
 		HealthProbeBindAddress:        "0",
 		LeaderElection:                o.LeaderElection,
 		LeaderElectionID:              "sdn-tunnel-controller",

@@ -2,10 +2,12 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -28,6 +30,9 @@ import (
 // LabelGateway on a Node, with value "true", makes it a gateway of topology Gateway.
 const LabelGateway = "sdntunnel.io/gateway"
 
+// poolRetry is how soon a node is looked at again for which no tunnel address was left.
+const poolRetry = 30 * time.Second
+
 // nodes keeps, for each node of the own cluster, its Service and the controller's part
 // of its TunnelNode, and removes both when the Node is deleted. A Node that is not
 // ready keeps its place: WireGuard knows better whether its tunnel works.
@@ -35,6 +40,7 @@ type nodes struct {
 	client.Client
 	options   nodeservice.Options
 	addresses addresses
+	status    *notifier
 	log       *slog.Logger
 }
 
@@ -108,7 +114,13 @@ func (r *nodes) Reconcile(ctx context.Context, req reconcile.Request) (reconcile
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("node %s: %w", node.Name, err)
 	}
-	return reconcile.Result{}, r.tunnelNode(ctx, &node, nodeservice.Observe(&node, service, r.options))
+	err = r.tunnelNode(ctx, &node, nodeservice.Observe(&node, service, r.options))
+	if errors.Is(err, errPoolFull) {
+		r.log.Error("a node cannot be a peer", "node", node.Name, "err", err)
+		r.status.notify(statusKey)
+		return reconcile.Result{RequeueAfter: poolRetry}, nil
+	}
+	return reconcile.Result{}, err
 }
 
 // service makes the node's Service as it should be, or takes away that of another type.
@@ -182,13 +194,18 @@ func (r *nodes) tunnelNode(ctx context.Context, node *corev1.Node, seen nodeserv
 	if existing == nil {
 		existing = &v1alpha1.TunnelNode{ObjectMeta: metav1.ObjectMeta{Name: want.Cluster + "." + want.Node}}
 	}
-	if err := applyCondition(ctx, r.Client, existing, endpointCondition(seen)); err != nil {
+	if err := applyCondition(ctx, r.Client, existing, endpointCondition(seen, addrErr)); err != nil {
 		return err
 	}
 	return addrErr
 }
 
-func endpointCondition(seen nodeservice.Observed) metav1.Condition {
+// endpointCondition says whether other clusters can reach the node, and why not.
+func endpointCondition(seen nodeservice.Observed, addrErr error) metav1.Condition {
+	if errors.Is(addrErr, errPoolFull) {
+		return metav1.Condition{Type: v1alpha1.ConditionEndpointReady, Status: metav1.ConditionFalse,
+			Reason: "PoolFull", Message: addrErr.Error()}
+	}
 	if seen.Endpoint == nil {
 		return metav1.Condition{Type: v1alpha1.ConditionEndpointReady, Status: metav1.ConditionFalse,
 			Reason: "Waiting", Message: seen.Missing}

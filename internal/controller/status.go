@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
@@ -41,7 +42,11 @@ type status struct {
 	options Options
 	remotes *remotes
 	mirrors *mirrors
-	queue   *notifier
+	// addresses are the own member's.
+	addresses *addresses
+	queue     *notifier
+	// beat is called after each pass.
+	beat func()
 }
 
 func (r *status) setup(mgr ctrl.Manager) error {
@@ -70,6 +75,7 @@ func (r *status) setup(mgr ctrl.Manager) error {
 
 // Reconcile computes everything once.
 func (r *status) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	defer r.beat()
 	var clusters v1alpha1.LinkedClusterList
 	var nodes v1alpha1.TunnelNodeList
 	if err := errors.Join(r.List(ctx, &clusters), r.List(ctx, &nodes)); err != nil {
@@ -130,7 +136,7 @@ func (r *status) write(ctx context.Context, lc *v1alpha1.LinkedCluster, f *findi
 	lc.Status.Nodes, lc.Status.Refused = int32(len(f.nodes)), int32(len(f.objects))
 	conditions := []metav1.Condition{f.accepted()}
 	if lc.Name == r.options.Cluster {
-		conditions = append(conditions, local(f)...)
+		conditions = append(conditions, local(f, r.addresses.without())...)
 	} else {
 		conditions = append(conditions, r.remote(lc, f)...)
 	}
@@ -172,9 +178,13 @@ func few(all []string) string {
 	return fmt.Sprintf("%s; and %d more", strings.Join(all[:shown], "; "), len(all)-shown)
 }
 
-// local: the own member is in sync when each node can be a peer.
-func local(f *finding) []metav1.Condition {
+// local: the own member is in sync when each node can be a peer. noAddress are the
+// nodes for which no tunnel address is left.
+func local(f *finding, noAddress []string) []metav1.Condition {
 	reachable := condition(v1alpha1.ConditionReachable, true, "Local", "this is the cluster itself")
+	if len(noAddress) > 0 {
+		return []metav1.Condition{reachable, condition(v1alpha1.ConditionInSync, false, "PoolFull", few(noAddress))}
+	}
 	if len(f.waiting) > 0 {
 		return []metav1.Condition{reachable, condition(v1alpha1.ConditionInSync, false, "Incomplete", few(f.waiting))}
 	}
@@ -189,7 +199,7 @@ func (r *status) remote(lc *v1alpha1.LinkedCluster, f *finding) []metav1.Conditi
 	} else if broken == nil {
 		broken = errors.New("spec.api is missing: run the deploy again")
 	}
-	reachable := reachableCondition(h, broken)
+	reachable := reachableCondition(lc.Name, h, broken)
 	value := 0.0
 	if reachable.Status == metav1.ConditionTrue {
 		value = 1
@@ -198,7 +208,7 @@ func (r *status) remote(lc *v1alpha1.LinkedCluster, f *finding) []metav1.Conditi
 	return []metav1.Condition{reachable, inSyncCondition(lc, f, remote, h, reachable)}
 }
 
-func reachableCondition(h health, broken error) metav1.Condition {
+func reachableCondition(cluster string, h health, broken error) metav1.Condition {
 	err := broken
 	if err == nil {
 		err = h.err()
@@ -209,7 +219,11 @@ func reachableCondition(h health, broken error) metav1.Condition {
 	case errors.Is(err, kubeaccess.ErrUntrusted):
 		return condition(v1alpha1.ConditionReachable, false, "Untrusted", err.Error())
 	case errors.Is(err, kubeaccess.ErrCredentials):
-		return condition(v1alpha1.ConditionReachable, false, "Unauthorized", err.Error()+"; run the deploy again to renew the access")
+		return condition(v1alpha1.ConditionReachable, false, "Unauthorized", fmt.Sprintf(
+			"%s refuses this cluster's identity: it was revoked there, or it expired; run the deploy again to renew it (%v)", cluster, err))
+	case apierrors.IsForbidden(err):
+		return condition(v1alpha1.ConditionReachable, false, "Forbidden", fmt.Sprintf(
+			"%s no longer lets this cluster read its nodes: its rights were revoked there; run the deploy again to grant them (%v)", cluster, err))
 	case err != nil:
 		return condition(v1alpha1.ConditionReachable, false, "Unreachable", err.Error())
 	case !h.synced:
