@@ -41,7 +41,7 @@ func New(files fs.FS, lab []*ucli.Command) *ucli.App {
 		HideVersion:          true,
 		ExitErrHandler:       func(*ucli.Context, error) {},
 		Commands: []*ucli.Command{
-			initCommand(), planCommand(), deployCommand(files), verifyCommand(), statusCommand(),
+			initCommand(), planCommand(files), deployCommand(files), verifyCommand(files), statusCommand(files),
 			teardownCommand(files), versionCommand(), completionCommand(),
 		},
 	}

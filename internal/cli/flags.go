@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -77,11 +78,12 @@ type member struct {
 }
 
 // open reads the inventory and logs in to every cluster; done logs out again.
-func open(c *ucli.Context) (inv inventory.Inventory, members []member, done func(), err error) {
+func open(c *ucli.Context, files fs.FS) (inv inventory.Inventory, members []member, done func(), err error) {
 	s, err := source(c)
 	if err != nil {
 		return inv, nil, nil, err
 	}
+	s.Playbooks = files
 	if inv, err = inventory.Load(c.Context, s); err != nil {
 		return inv, nil, nil, err
 	}

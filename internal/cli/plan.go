@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -17,17 +18,17 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/meshplan"
 )
 
-func planCommand() *ucli.Command {
+func planCommand(files fs.FS) *ucli.Command {
 	return &ucli.Command{
 		Name: "plan", Usage: "show what would be linked, and every conflict; touches nothing",
 		Description: "   sdn-tunnel plan -i inventory\n   sdn-tunnel plan -i inventory -o json\n\nExit code 2 if there are conflicts.",
 		Flags:       append(inventoryFlags(), outputFlag("table or json")),
-		Action:      runPlan,
+		Action:      func(c *ucli.Context) error { return runPlan(c, files) },
 	}
 }
 
-func runPlan(c *ucli.Context) error {
-	inv, members, done, err := open(c)
+func runPlan(c *ucli.Context, files fs.FS) error {
+	inv, members, done, err := open(c, files)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"text/tabwriter"
 
 	ucli "github.com/urfave/cli/v2"
@@ -15,12 +16,12 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 )
 
-func statusCommand() *ucli.Command {
+func statusCommand(files fs.FS) *ucli.Command {
 	return &ucli.Command{
 		Name: "status", Usage: "show the members and nodes of a mesh as each cluster sees them",
 		Description: "   sdn-tunnel status -i inventory\n   sdn-tunnel status -i inventory -o json\n\nExit code 1 if something is down.",
 		Flags:       append(inventoryFlags(), outputFlag("table or json")),
-		Action:      runStatus,
+		Action:      func(c *ucli.Context) error { return runStatus(c, files) },
 	}
 }
 
@@ -32,8 +33,8 @@ type clusterStatus struct {
 	Down    []string                 `json:"down"`
 }
 
-func runStatus(c *ucli.Context) error {
-	_, members, done, err := open(c)
+func runStatus(c *ucli.Context, files fs.FS) error {
+	_, members, done, err := open(c, files)
 	if err != nil {
 		return err
 	}

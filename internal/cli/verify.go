@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -13,7 +14,7 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/verify"
 )
 
-func verifyCommand() *ucli.Command {
+func verifyCommand(files fs.FS) *ucli.Command {
 	return &ucli.Command{
 		Name: "verify", Usage: "have every node's pods reach those of the other clusters, and show the matrix",
 		Description: "   sdn-tunnel verify -i inventory\n   sdn-tunnel verify -i inventory -o json --junit verify.xml\n\nIt removes what it made. Exit code 1 if a pair fails.",
@@ -27,19 +28,19 @@ func verifyCommand() *ucli.Command {
 			&ucli.DurationFlag{Name: "timeout", Usage: "how long the pods may take to become ready", Value: verify.DefaultReadyTimeout},
 			&ucli.BoolFlag{Name: "keep", Usage: "leave the test application in place"},
 		),
-		Action: runVerify,
+		Action: func(c *ucli.Context) error { return runVerify(c, files) },
 	}
 }
 
 // defaultTestImage is that of roles/tunnel.
 const defaultTestImage = "localhost/sdn-tunnel/test-app:dev"
 
-func runVerify(c *ucli.Context) error {
+func runVerify(c *ucli.Context, files fs.FS) error {
 	write, err := verifyWriter(c)
 	if err != nil {
 		return err
 	}
-	inv, members, done, err := open(c)
+	inv, members, done, err := open(c, files)
 	if err != nil {
 		return err
 	}

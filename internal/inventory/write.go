@@ -3,6 +3,7 @@ package inventory
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -32,13 +33,12 @@ func Write(path string, inv Inventory) error {
 		}
 		hosts[c.Name] = vars
 	}
-	group := map[string]any{
-		"hosts": hosts,
-		"vars": merged(map[string]any{
-			"ansible_connection":         "local",
-			"ansible_python_interpreter": "{{ ansible_playbook_python }}",
-		}, inv.Vars),
+	vars := map[string]any{
+		"ansible_connection":         "local",
+		"ansible_python_interpreter": "{{ ansible_playbook_python }}",
 	}
+	maps.Copy(vars, inv.Vars)
+	group := map[string]any{"hosts": hosts, "vars": vars}
 	body, err := yaml.Marshal(map[string]any{"clusters": group})
 	if err != nil {
 		return fmt.Errorf("write the inventory: %w", err)

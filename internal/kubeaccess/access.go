@@ -50,8 +50,11 @@ func Open(ctx context.Context, a Args) (*Access, error) {
 	if err := a.validate(); err != nil {
 		return nil, err
 	}
-	acc := &Access{args: a}
 	var err error
+	if a, err = a.atHome(); err != nil {
+		return nil, err
+	}
+	acc := &Access{args: a}
 	if a.URL != "" {
 		err = acc.login(ctx)
 	} else {

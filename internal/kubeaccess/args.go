@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
 )
 
 // Args is how a cluster is reached: Kubeconfig and Context, or URL, Username and
@@ -52,6 +55,22 @@ func redactURL(s string) string {
 		return u.Redacted()
 	}
 	return "unreadable URL"
+}
+
+// atHome replaces a leading ~/ of the files' paths by the home folder, as shells do.
+func (a Args) atHome() (Args, error) {
+	for _, path := range []*string{&a.Kubeconfig, &a.CAFile} {
+		rest, ok := strings.CutPrefix(*path, "~/")
+		if !ok {
+			continue
+		}
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return a, fmt.Errorf("%s: %s: %w: write the whole path", a.cluster(), *path, err)
+		}
+		*path = filepath.Join(home, rest)
+	}
+	return a, nil
 }
 
 // validate refuses arguments that contradict each other or miss a part.
