@@ -63,7 +63,8 @@ func (o *OVS) vsctl(ctx context.Context, args ...string) (string, error) {
 
 func (o *OVS) ofctl(ctx context.Context, stdin string, args ...string) (string, error) {
 	out, err := o.run(ctx, stdin, "ovs-ofctl", append([]string{"-O", "OpenFlow13"}, args...)...)
-	if err != nil && strings.Contains(err.Error(), "is not a bridge or a socket") {
+	if err != nil && (strings.Contains(err.Error(), "is not a bridge or a socket") ||
+		strings.Contains(err.Error(), "failed to connect to socket")) {
 		return "", fmt.Errorf("%w: %w", ErrNoOVS, err)
 	}
 	return out, err
@@ -74,32 +75,24 @@ func (o *OVS) State(ctx context.Context, bridge, port string) (State, error) {
 	if _, err := os.Stat(filepath.Join(o.runDir, "db.sock")); errors.Is(err, fs.ErrNotExist) {
 		return State{}, fmt.Errorf("%w (no socket in %s)", ErrNoOVS, o.runDir)
 	}
-	rows, err := o.find(ctx, "bridge", bridge, "datapath_type")
+	rows, err := o.find(ctx, "bridge", bridge, bridgeColumns)
 	if err != nil {
 		return State{}, fmt.Errorf("%w: %w", ErrNoOVS, err)
 	}
 	if len(rows) == 0 {
 		return State{}, fmt.Errorf("bridge %s: %w", bridge, ErrNoBridge)
 	}
-	var s State
-	_ = json.Unmarshal(rows[0][0], &s.DatapathType)
+	s := State{DatapathType: parseBridge(rows[0])}
 	if out, err := o.vsctl(ctx, "list-ports", bridge); err != nil {
 		return s, err
 	} else if !contains(out, port) {
 		return s, nil
 	}
 	s.OnBridge = true
-	if rows, err = o.find(ctx, "interface", port, "ofport,external_ids,error"); err != nil || len(rows) == 0 {
+	if rows, err = o.find(ctx, "interface", port, interfaceColumns); err != nil || len(rows) == 0 {
 		return s, err
 	}
-	var ofport int // -1, or an empty set, when there is none
-	if json.Unmarshal(rows[0][0], &ofport) == nil && ofport > 0 {
-		s.OFPort = uint32(ofport)
-	}
-	s.Tagged = strings.Contains(string(rows[0][1]), fmt.Sprintf("[%q,%q]", tagKey, tagValue))
-	if json.Unmarshal(rows[0][2], &s.Error) != nil {
-		s.Error = ""
-	}
+	parseInterface(rows[0], &s)
 	return s, nil
 }
 
@@ -109,20 +102,11 @@ func (o *OVS) find(ctx context.Context, table, name, columns string) ([][]json.R
 	if err != nil {
 		return nil, err
 	}
-	var reply struct{ Data [][]json.RawMessage }
-	if err := json.Unmarshal([]byte(out), &reply); err != nil {
+	rows, err := parseRows(out, strings.Count(columns, ",")+1)
+	if err != nil {
 		return nil, fmt.Errorf("read what ovs-vsctl says of %s %s: %w", table, name, err)
 	}
-	return reply.Data, nil
-}
-
-func contains(lines, line string) bool {
-	for l := range strings.Lines(lines) {
-		if strings.TrimSpace(l) == line {
-			return true
-		}
-	}
-	return false
+	return rows, nil
 }
 
 // AddPort adds the port and tags port and interface.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
@@ -63,6 +64,8 @@ type Config struct {
 // Part keeps the port and the flows.
 type Part struct {
 	cfg Config
+	// gateway finds the SDN's way into the host subnets.
+	gateway func(local []netip.Prefix) (nodepath.Gateway, error)
 
 	mu       sync.Mutex
 	datapath string
@@ -92,7 +95,10 @@ func New(c Config) (*Part, error) {
 	if c.Switch == nil {
 		c.Switch = NewOVS("", c.Log)
 	}
-	return &Part{cfg: c}, nil
+	gateway := func(local []netip.Prefix) (nodepath.Gateway, error) {
+		return nodepath.FindGateway(c.Node, c.GatewayLink, local)
+	}
+	return &Part{cfg: c, gateway: gateway}, nil
 }
 
 // Name is the part's name in logs and metrics.
@@ -128,7 +134,7 @@ func (p *Part) Apply(ctx context.Context, dp mesh.DataPlane) ([]string, error) {
 	if err != nil {
 		return changes, err
 	}
-	gw, err := nodepath.FindGateway(p.cfg.Node, p.cfg.GatewayLink, dp.Local)
+	gw, err := p.gateway(dp.Local)
 	if err != nil {
 		return changes, err
 	}

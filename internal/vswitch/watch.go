@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -16,7 +15,6 @@ import (
 	"github.com/ovn-kubernetes/libovsdb/client"
 	"github.com/ovn-kubernetes/libovsdb/model"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
-	"github.com/sdn-tunnel/sdn-tunnel/ovsflow"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -139,14 +137,13 @@ func (o *OVS) monitor(ctx context.Context, bridge string, notify func()) {
 		return
 	}
 	notify() // what changed before the monitor ran
-	ours := fmt.Sprintf("cookie=%#x", ovsflow.Cookie)
 	lines := bufio.NewReader(out)
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
 			break
 		}
-		if strings.Contains(line, ours) {
+		if concernsUs(line) {
 			notify()
 		}
 	}

@@ -1,0 +1,90 @@
+package vswitch
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/sdn-tunnel/sdn-tunnel/ovsflow"
+)
+
+// The columns that parseBridge and parseInterface read, in their order.
+const (
+	bridgeColumns    = "datapath_type"
+	interfaceColumns = "ofport,external_ids,error"
+)
+
+// parseRows reads what `ovs-vsctl --format=json --columns=… find` prints: rows that all
+// have as many cells as columns were asked for. A cell is a JSON atom, ["set",[…]] or
+// ["map",[…]] (RFC 7047, section 5.1).
+func parseRows(out string, columns int) ([][]json.RawMessage, error) {
+	var reply struct{ Data [][]json.RawMessage }
+	if err := json.Unmarshal([]byte(out), &reply); err != nil {
+		return nil, err
+	}
+	for i, row := range reply.Data {
+		if len(row) != columns {
+			return nil, fmt.Errorf("row %d has %d cells, want %d", i, len(row), columns)
+		}
+	}
+	return reply.Data, nil
+}
+
+// parseBridge reads the datapath's type; an unset one is "".
+func parseBridge(row []json.RawMessage) (datapathType string) {
+	_ = json.Unmarshal(row[0], &datapathType)
+	return datapathType
+}
+
+// parseInterface adds to s what the interface's row says. A cell that is an empty set
+// instead of an atom has no value.
+func parseInterface(row []json.RawMessage, s *State) {
+	var ofport int64 // -1: the switch could not make the port
+	if json.Unmarshal(row[0], &ofport) == nil && ofport > 0 && ofport < 1<<32 {
+		s.OFPort = uint32(ofport)
+	}
+	s.Tagged = parseMap(row[1])[tagKey] == tagValue
+	if json.Unmarshal(row[2], &s.Error) != nil {
+		s.Error = ""
+	}
+}
+
+// parseMap reads ["map",[[key,value],…]] of strings; anything else is an empty map.
+func parseMap(cell json.RawMessage) map[string]string {
+	var parts []json.RawMessage
+	var kind string
+	var pairs [][2]string
+	if json.Unmarshal(cell, &parts) != nil || len(parts) != 2 ||
+		json.Unmarshal(parts[0], &kind) != nil || kind != "map" ||
+		json.Unmarshal(parts[1], &pairs) != nil {
+		return nil
+	}
+	m := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		m[p[0]] = p[1]
+	}
+	return m
+}
+
+// contains tells whether one of the lines is line.
+func contains(lines, line string) bool {
+	for l := range strings.Lines(lines) {
+		if strings.TrimSpace(l) == line {
+			return true
+		}
+	}
+	return false
+}
+
+var ourCookie = fmt.Sprintf("cookie=%#x", ovsflow.Cookie)
+
+// concernsUs tells whether a line of `ovs-ofctl monitor` is about a flow of ours, or
+// says that changes were too many to be told one by one.
+func concernsUs(line string) bool {
+	for _, word := range strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == ',' || r == '\n' }) {
+		if word == ourCookie {
+			return true
+		}
+	}
+	return strings.Contains(line, "NXT_FLOW_MONITOR_PAUSED") || strings.Contains(line, "NXT_FLOW_MONITOR_RESUMED")
+}
