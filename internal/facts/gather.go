@@ -34,7 +34,11 @@ type Error struct {
 	Cluster, Server string
 	Field           string // the fact
 	Problem, Remedy string
+	Err             error // the cause, if there is one
 }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
 
 // Error is the whole message in one line.
 func (e *Error) Error() string {
@@ -86,7 +90,7 @@ func GatherWith(ctx context.Context, cfg *rest.Config, given Given) (meshplan.Fa
 		return err
 	})
 	if err := g.Wait(); err != nil {
-		return out, fmt.Errorf("cluster %s (%s): %w", given.Name, cfg.Host, err)
+		return out, failed(given.Name, cfg.Host, err)
 	}
 	if out.Major, out.Minor, err = parseVersion(info); err != nil {
 		return out, fmt.Errorf("cluster %s (%s): %w", given.Name, cfg.Host, err)
@@ -98,6 +102,15 @@ func GatherWith(ctx context.Context, cfg *rest.Config, given Given) (meshplan.Fa
 		out.Nodes[i] = nodeFacts(&nodes.Items[i], nets.hostSubnets)
 	}
 	return out, complete(&out, given)
+}
+
+// failed says which cluster could not be read, and what to do where that is known.
+func failed(name, server string, err error) error {
+	if apierrors.IsForbidden(err) {
+		return &Error{Cluster: name, Server: server, Field: "rights", Problem: err.Error(),
+			Remedy: "use an account that may read the cluster's nodes and networks, such as one with ClusterRole cluster-reader or cluster-admin", Err: err}
+	}
+	return fmt.Errorf("cluster %s (%s): %w", name, server, err)
 }
 
 // readNetworks asks OpenShift's API and, where there is none, looks for the networks
@@ -136,7 +149,7 @@ func lookedAt(p meshplan.Platform) string {
 	if p == meshplan.OpenShift {
 		return "looked at networks.config.openshift.io cluster and clusternetworks.network.openshift.io default"
 	}
-	return "looked at ServiceCIDR objects, ConfigMap kube-system/kubeadm-config, the control plane's pods and the nodes' podCIDRs"
+	return "looked at networks.config.openshift.io, ServiceCIDR objects, ConfigMap kube-system/kubeadm-config, the control plane's pods and the nodes' podCIDRs"
 }
 
 // nodeFacts reads one node.
