@@ -63,17 +63,17 @@ func (o *Options) namespaces() []string {
 }
 
 func (k *kubeCluster) apply(ctx context.Context, o *Options) error {
-	for _, ns := range o.namespaces() {
-		if err := k.checkFree(ctx, ns, o.ReadyTimeout); err != nil {
-			return err
-		}
-	}
 	objects, err := o.manifests()
 	if err != nil {
 		return err
 	}
 	for _, u := range objects {
-		if err := k.applyOne(ctx, u); err != nil {
+		if u.GetKind() == "Namespace" {
+			err = k.claim(ctx, u, o)
+		} else {
+			err = k.applyOne(ctx, u)
+		}
+		if err != nil {
 			return fmt.Errorf("%s %s: %w", u.GetKind(), u.GetName(), err)
 		}
 	}
@@ -88,48 +88,6 @@ func (k *kubeCluster) applyOne(ctx context.Context, u *unstructured.Unstructured
 	}
 	_, err := client.Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 	return err
-}
-
-// checkFree refuses a namespace that is somebody else's, and waits for one of an
-// earlier run to be gone.
-func (k *kubeCluster) checkFree(ctx context.Context, name string, timeout time.Duration) error {
-	ns, err := k.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("namespace %s: %w", name, err)
-	case ns.Labels[ownerLabel] != ownerValue:
-		return fmt.Errorf("namespace %s exists and is not of sdn-tunnel: choose another one with --namespace", name)
-	case ns.DeletionTimestamp != nil:
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		return k.waitGone(ctx, name)
-	}
-	return nil
-}
-
-func (k *kubeCluster) remove(ctx context.Context, o *Options) error {
-	var errs []error
-	var deleted []string
-	for _, name := range o.namespaces() {
-		ns, err := k.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) || (err == nil && ns.Labels[ownerLabel] != ownerValue) {
-			continue
-		}
-		if err == nil {
-			err = k.client.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
-		}
-		if err != nil && !apierrors.IsNotFound(err) {
-			errs = append(errs, fmt.Errorf("namespace %s: %w (kubectl delete namespace %s)", name, err, name))
-			continue
-		}
-		deleted = append(deleted, name)
-	}
-	for _, name := range deleted {
-		errs = append(errs, k.waitGone(ctx, name))
-	}
-	return errors.Join(errs...)
 }
 
 func (k *kubeCluster) waitGone(ctx context.Context, name string) error {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -56,6 +57,7 @@ type Options struct {
 	Progress func(Event)
 
 	connect func(Member) (cluster, error)
+	run     string // names this run in the namespaces that it makes
 }
 
 // Event is a step of a run.
@@ -81,6 +83,9 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.Attempts, 3)
 	if o.Progress == nil {
 		o.Progress = func(Event) {}
+	}
+	if o.run == "" {
+		o.run = rand.Text()
 	}
 	if o.connect == nil {
 		o.connect = connect
