@@ -28,9 +28,15 @@ func deployCommand(files fs.FS) *ucli.Command {
 func teardownCommand(files fs.FS) *ucli.Command {
 	return &ucli.Command{
 		Name: "teardown", Usage: "take a mesh away from all its clusters and nodes",
-		Description: "   sdn-tunnel teardown -i inventory\n   sdn-tunnel teardown -i inventory --check",
-		Flags:       playbookFlags(),
-		Action:      func(c *ucli.Context) error { return runPlaybook(c, files, "teardown") },
+		Description: "   sdn-tunnel teardown -i inventory\n   sdn-tunnel teardown -i inventory --check\n   sdn-tunnel teardown -i inventory --yes   from scripts",
+		Flags: append(playbookFlags(),
+			&ucli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}),
+		Action: func(c *ucli.Context) error {
+			if err := confirmTeardown(c, files); err != nil {
+				return err
+			}
+			return runPlaybook(c, files, "teardown")
+		},
 	}
 }
 

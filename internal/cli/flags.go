@@ -32,6 +32,14 @@ func outputFlag(values string) ucli.Flag {
 	return &ucli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: values}
 }
 
+// wantOutput refuses formats that a command does not have.
+func wantOutput(c *ucli.Context) error {
+	if o := c.String("output"); o != "table" && o != "json" {
+		return fmt.Errorf("--output %q: want table or json", o)
+	}
+	return nil
+}
+
 // source is the inventory that the flags name.
 func source(c *ucli.Context) (inventory.Source, error) {
 	path, err := filepath.Abs(c.String("inventory"))

@@ -28,6 +28,9 @@ func planCommand(files fs.FS) *ucli.Command {
 }
 
 func runPlan(c *ucli.Context, files fs.FS) error {
+	if err := wantOutput(c); err != nil {
+		return err
+	}
 	inv, members, done, err := open(c, files)
 	if err != nil {
 		return err

@@ -34,6 +34,9 @@ type clusterStatus struct {
 }
 
 func runStatus(c *ucli.Context, files fs.FS) error {
+	if err := wantOutput(c); err != nil {
+		return err
+	}
 	_, members, done, err := open(c, files)
 	if err != nil {
 		return err
