@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"slices"
 )
 
@@ -50,7 +51,12 @@ func RemoveState(stateDir string, log *slog.Logger) error {
 		log.Warn("the state directory stays, for it holds what no agent made", "directory", stateDir, "for example", others[0].Name())
 		return nil
 	}
-	if err := os.Remove(stateDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := os.Remove(stateDir)
+	if errors.Is(err, syscall.EBUSY) {
+		log.Info("the state directory is empty; it is a mount of the node's and stays", "directory", stateDir)
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the state directory: %w", err)
 	}
 	log.Info("removed", "directory", stateDir)

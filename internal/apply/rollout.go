@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,9 @@ import (
 
 // rolloutInterval: a workload's progress needs several objects, so it is asked for.
 const rolloutInterval = 300 * time.Millisecond
+
+// maxRestarts: a pod may fail a few times while what it needs comes up beside it.
+const maxRestarts = 4
 
 // AwaitRollout waits until every DaemonSet and Deployment among the objects runs as
 // declared on all its nodes or in all its replicas. After the limit it names the pods
@@ -37,7 +41,11 @@ func (e *Engine) AwaitRollout(ctx context.Context, objects []*unstructured.Unstr
 			if err != nil {
 				return "", err
 			}
-			return progress(live)
+			missing, err := progress(live)
+			if err == nil && missing != "" {
+				err = e.hopeless(ctx, o)
+			}
+			return missing, err
 		})
 		if err != nil {
 			return fmt.Errorf("%s %s/%s: %w%s", o.GetKind(), o.GetNamespace(), o.GetName(), err, e.unready(ctx, o))
@@ -74,25 +82,60 @@ func progress(live *unstructured.Unstructured) (string, error) {
 	return "", nil
 }
 
-// unready lists the workload's pods that are not ready, each with its reason.
-func (e *Engine) unready(ctx context.Context, o *unstructured.Unstructured) string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
+// hopeless tells of a pod of the workload that failed so often that waiting is no use.
+func (e *Engine) hopeless(ctx context.Context, o *unstructured.Unstructured) error {
+	pods, err := e.pods(ctx, o)
+	if err != nil {
+		return nil //nolint:nilerr // the rollout itself is asked for again, and says what is wrong
+	}
+	for _, pod := range pods {
+		for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+			if s.RestartCount >= maxRestarts && s.State.Waiting != nil && s.State.Waiting.Reason == "CrashLoopBackOff" {
+				return fmt.Errorf("pod %s failed %d times", pod.Name, s.RestartCount+1)
+			}
+		}
+	}
+	return nil
+}
+
+// pods are the workload's.
+func (e *Engine) pods(ctx context.Context, o *unstructured.Unstructured) ([]corev1.Pod, error) {
 	labels, _, _ := unstructured.NestedStringMap(o.Object, "spec", "selector", "matchLabels")
 	list, err := e.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(o.GetNamespace()).
 		List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: labels})})
 	if err != nil {
+		return nil, err
+	}
+	pods := make([]corev1.Pod, len(list.Items))
+	for i := range list.Items {
+		if err := typed(&list.Items[i], &pods[i]); err != nil {
+			return nil, err
+		}
+	}
+	return pods, nil
+}
+
+// unready lists the workload's pods that are not ready, each with its reason.
+func (e *Engine) unready(ctx context.Context, o *unstructured.Unstructured) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	pods, err := e.pods(ctx, o)
+	if err != nil {
 		return ""
 	}
 	var b strings.Builder
-	for i := range list.Items {
-		var pod corev1.Pod
-		if typed(&list.Items[i], &pod) != nil || condition(&list.Items[i], "Ready") {
-			continue
+	for _, pod := range pods {
+		if !ready(&pod) {
+			_, _ = fmt.Fprintf(&b, "; pod %s on %s: %s", pod.Name, pod.Spec.NodeName, whyNot(&pod))
 		}
-		_, _ = fmt.Fprintf(&b, "; pod %s on %s: %s", pod.Name, pod.Spec.NodeName, whyNot(&pod))
 	}
 	return b.String()
+}
+
+func ready(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
 
 // whyNot is the most telling thing that a pod's status says.
