@@ -1,0 +1,82 @@
+package verify
+
+import (
+	"bytes"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/probe"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s (write it with -update):\n%s\nwant:\n%s", path, got, want)
+	}
+}
+
+func passed(names ...string) []Check {
+	var checks []Check
+	for _, name := range names {
+		checks = append(checks, Check{Name: name, Check: probe.Check{OK: true}})
+	}
+	return checks
+}
+
+func exampleReport() Report {
+	all := passed(probe.Checks...)
+	all[3].Detail = "412 Mbit/s"
+	failed := passed(probe.ICMP, probe.TCP, probe.UDP)
+	failed = append(failed, Check{Name: probe.DF, Check: probe.Check{Detail: "no packet over 1200 bytes passed <DF>"}})
+	return Report{
+		Started: time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC), DurationSeconds: 12.3, Clusters: []string{"east", "west"},
+		Pairs: []Pair{
+			{Kind: PodToPod, From: "east.east-1", To: "west.west-1", FromAddress: "10.128.0.5", ToAddress: "10.132.0.5", Seen: "10.128.0.5", Checks: all, RTTMicros: 1234, DFBytes: 1370, LinkMTU: 1450, Attempts: 1},
+			{Kind: PodToPod, From: "west.west-1", To: "east.east-1", ToAddress: "10.128.0.5", Checks: failed, Attempts: 3, FailingHop: "the path between west.west-1 and east.east-1"},
+			{Kind: NodeToPod, From: "west.west-1", To: "east.east-1", ToAddress: "10.128.0.5", Attempts: 3, Error: "probe could not run in pod a/b: gone"},
+		},
+	}
+}
+
+func TestRendering(t *testing.T) {
+	r := exampleReport()
+	good := r
+	good.Pairs = r.Pairs[:1]
+	for name, write := range map[string]func(io.Writer) error{
+		"table.txt":        func(w io.Writer) error { return r.WriteTable(w, false) },
+		"table-colour.txt": func(w io.Writer) error { return r.WriteTable(w, true) },
+		"table-ok.txt":     func(w io.Writer) error { return good.WriteTable(w, false) },
+		"report.json":      r.WriteJSON,
+		"junit.xml":        r.WriteJUnit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := write(&b); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name, b.Bytes())
+		})
+	}
+}
+
+func TestNoPairsIsNoSuccess(t *testing.T) {
+	if (Report{}).OK() || (Report{}).Summary() != "no pairs were probed" {
+		t.Error("an empty report counts as a success")
+	}
+}
