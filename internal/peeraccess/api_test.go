@@ -1,0 +1,208 @@
+package peeraccess_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/apitest"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/peeraccess"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/ssa"
+)
+
+// pair are two members in two namespaces of one API server.
+type pair struct {
+	*testing.T
+	admin      client.Client
+	east, west peeraccess.Side
+}
+
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	s := apitest.Start(t)
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	admin, err := client.New(s.Config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := peeraccess.ServerOf(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	side := func(name string) peeraccess.Side {
+		return peeraccess.Side{Cluster: name, Namespace: name, Client: admin, Server: server}
+	}
+	return &pair{T: t, admin: admin, east: side("east"), west: side("west")}
+}
+
+// ensure lets west read east and returns what changed, which never shows a token.
+func (p *pair) ensure(o peeraccess.Options) string {
+	p.Helper()
+	changes, err := peeraccess.Ensure(p.Context(), p.east, p.west, o)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return p.words(changes)
+}
+
+func (p *pair) words(changes []ssa.Change) string {
+	p.Helper()
+	raw, err := json.Marshal(changes)
+	if err != nil {
+		p.Fatal(err)
+	}
+	if strings.Contains(string(raw)+fmt.Sprint(changes), "eyJ") {
+		p.Errorf("a change shows a token: %s", raw)
+	}
+	var out []string
+	for _, c := range changes {
+		out = append(out, c.String())
+	}
+	return strings.Join(out, "; ")
+}
+
+func (p *pair) secret() *corev1.Secret {
+	var s corev1.Secret
+	if err := p.admin.Get(p.Context(), client.ObjectKey{Namespace: "west", Name: peeraccess.Name("east")}, &s); err != nil {
+		return nil
+	}
+	return &s
+}
+
+// reads tells whether the identity in the Secret may list TunnelNodes.
+func (p *pair) reads(s *corev1.Secret) error {
+	p.Helper()
+	cfg, _, err := peeraccess.RestConfig(s)
+	if err != nil {
+		p.Fatal(err)
+	}
+	c, err := client.New(cfg, client.Options{Scheme: p.admin.Scheme(), Mapper: p.admin.RESTMapper()})
+	if err != nil {
+		p.Fatal(err)
+	}
+	return c.List(p.Context(), &v1alpha1.TunnelNodeList{})
+}
+
+// TestEnsure: an identity's whole life, each step said before it is done.
+func TestEnsure(t *testing.T) {
+	p := newPair(t)
+	made := "create ServiceAccount east/sdn-tunnel-peer-west; create ClusterRole sdn-tunnel-peer; create ClusterRoleBinding sdn-tunnel-peer-west; " +
+		"create Role east/sdn-tunnel-peer-west; create RoleBinding east/sdn-tunnel-peer-west; create Secret west/sdn-tunnel-peer-east"
+	if got := p.ensure(peeraccess.Options{DryRun: true}); got != made || p.secret() != nil {
+		t.Errorf("dry run on empty clusters: %s", got)
+	}
+	for _, ns := range []string{"east", "west"} {
+		if err := p.admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := p.ensure(peeraccess.Options{}); got != made {
+		t.Errorf("first run: %s", got)
+	}
+	first := p.secret()
+	if err := p.reads(first); err != nil {
+		t.Error(err)
+	}
+	if got := p.ensure(peeraccess.Options{}); got != "" {
+		t.Errorf("second run: %s", got)
+	}
+
+	_, token, err := peeraccess.RestConfig(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := peeraccess.Options{Now: func() time.Time { return token.RenewAt().Add(time.Second) }}
+	early := peeraccess.Options{Now: func() time.Time { return token.RenewAt().Add(-time.Second) }}
+	if got := p.ensure(early); got != "" {
+		t.Errorf("before half its life: %s", got)
+	}
+	if _, renewed, err := peeraccess.Renew(t.Context(), p.admin, first, "east", "test", early); err != nil || renewed {
+		t.Errorf("renewed before half its life: %t, %v", renewed, err)
+	}
+	if _, renewed, err := peeraccess.Renew(t.Context(), p.admin, first, "east", "test", late); err != nil || !renewed {
+		t.Errorf("renewed after half its life: %t, %v", renewed, err)
+	}
+	if p.secret().ResourceVersion == first.ResourceVersion {
+		t.Error("the renewed token is not in the Secret")
+	}
+	if got := p.ensure(late); got != "update Secret west/sdn-tunnel-peer-east" {
+		t.Errorf("a deploy after half its life: %s", got)
+	}
+
+	p.revoke()
+	if got := p.ensure(peeraccess.Options{}); !strings.Contains(got, "update Secret") {
+		t.Errorf("after the revocation: %s", got)
+	}
+	if err := p.reads(p.secret()); err != nil {
+		t.Error(err)
+	}
+	p.removeAll()
+}
+
+// revoke: the token is void when the account is gone, and cannot renew itself.
+func (p *pair) revoke() {
+	p.Helper()
+	old := p.secret()
+	changes, err := peeraccess.Revoke(p.Context(), p.east, "west", peeraccess.Options{DryRun: true})
+	if err != nil || len(changes) != 4 || p.reads(old) != nil {
+		p.Errorf("dry revocation: %v, %v", changes, err)
+	}
+	if changes, err = peeraccess.Revoke(p.Context(), p.east, "west", peeraccess.Options{}); err != nil || len(changes) != 4 {
+		p.Errorf("revocation: %v, %v", changes, err)
+	}
+	if changes, err = peeraccess.Revoke(p.Context(), p.east, "west", peeraccess.Options{}); err != nil || len(changes) != 0 {
+		p.Errorf("a second one: %v, %v", changes, err)
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for p.reads(old) == nil {
+		if time.Now().After(deadline) {
+			p.Fatal("the token still reads")
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	_, _, err = peeraccess.Renew(p.Context(), p.admin, old, "east", "test", peeraccess.Options{Now: func() time.Time { return time.Now().Add(1e6 * time.Hour) }})
+	if err == nil || strings.Contains(err.Error(), "eyJ") || !strings.Contains(err.Error(), "renew the access to east") {
+		p.Errorf("a revoked token renews itself: %v", err)
+	}
+}
+
+func (p *pair) removeAll() {
+	p.Helper()
+	for _, side := range []peeraccess.Side{p.east, p.west} {
+		for range 2 {
+			if _, err := peeraccess.RemoveAll(p.Context(), side, peeraccess.Options{}); err != nil {
+				p.Fatal(err)
+			}
+		}
+	}
+	var accounts corev1.ServiceAccountList
+	var bindings rbacv1.ClusterRoleBindingList
+	if err := p.admin.List(p.Context(), &accounts, client.HasLabels{v1alpha1.LabelCluster}); err != nil || len(accounts.Items) > 0 {
+		p.Errorf("accounts left: %v, %v", accounts.Items, err)
+	}
+	if err := p.admin.List(p.Context(), &bindings, client.HasLabels{v1alpha1.LabelCluster}); err != nil || len(bindings.Items) > 0 {
+		p.Errorf("bindings left: %v, %v", bindings.Items, err)
+	}
+	var role rbacv1.ClusterRole
+	if err := p.admin.Get(p.Context(), client.ObjectKey{Name: "sdn-tunnel-peer"}, &role); err == nil {
+		p.Error("the ClusterRole is left")
+	}
+	if p.secret() != nil {
+		p.Error("the Secret is left")
+	}
+}
