@@ -34,6 +34,7 @@ type fakeBridge struct {
 type fakePort struct {
 	ofport uint32
 	tagged bool
+	link   int
 	err    string
 }
 
@@ -156,13 +157,13 @@ func (f *Fake) State(_ context.Context, bridge, port string) (State, error) {
 	}
 	s := State{DatapathType: b.datapath}
 	if p := b.ports[port]; p != nil {
-		s.OnBridge, s.Tagged, s.OFPort, s.Error = true, p.tagged, p.ofport, p.err
+		s.OnBridge, s.Tagged, s.OFPort, s.Link, s.Error = true, p.tagged, p.ofport, p.link, p.err
 	}
 	return s, nil
 }
 
 // AddPort implements Switch.
-func (f *Fake) AddPort(_ context.Context, bridge, port string) (err error) {
+func (f *Fake) AddPort(_ context.Context, bridge, port string, link int) (err error) {
 	f.change(bridge, func() {
 		var b *fakeBridge
 		if b, err = f.find(bridge); err != nil {
@@ -177,7 +178,7 @@ func (f *Fake) AddPort(_ context.Context, bridge, port string) (err error) {
 		if b.ports[port] == nil {
 			b.ports[port] = &fakePort{}
 		}
-		b.ports[port].tagged = true
+		b.ports[port].tagged, b.ports[port].link = true, link
 		f.plug()
 	})
 	return err

@@ -1,19 +1,14 @@
 package vswitch
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nodepath"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 )
@@ -95,116 +90,61 @@ func (o *realOVS) sh(format string, args ...any) string {
 	return string(out)
 }
 
-// bridge makes br0 as the SDN does, with one flow of the SDN's, and tun0 with its address.
-func (o *realOVS) bridge() {
+// addBridge makes br0 as the SDN does, with one flow of the SDN's, and tun0 with its address.
+func (o *realOVS) addBridge() {
 	o.t.Helper()
-	o.sh("ovs-vsctl --timeout=5 --db=unix:%s/db.sock add-br br0 -- set bridge br0 datapath_type=netdev protocols=OpenFlow13 fail_mode=secure -- add-port br0 tun0 -- set interface tun0 type=internal", o.dir)
-	o.sh("ovs-ofctl -O OpenFlow13 add-flow br0 table=0,priority=5,actions=drop")
-	o.sh("nsenter --net=%s sh -c 'ip addr add 10.128.0.1/23 dev tun0; ip link set tun0 up'", o.node.Path())
+	o.vsctl("add-br br0 -- set bridge br0 datapath_type=netdev protocols=OpenFlow13 fail_mode=secure -- add-port br0 tun0 -- set interface tun0 type=internal")
+	o.foreignFlow()
+	o.nodeSh("ip addr add 10.128.0.1/23 dev tun0; ip link set tun0 up")
+	o.setGateway(gatewayMAC)
 }
 
-var testPlan = mesh.DataPlane{
-	ListenPort: 5555, TunnelAddress: netip.MustParseAddr("100.127.0.1"),
-	Local:         []netip.Prefix{netip.MustParsePrefix("10.128.0.0/23")},
-	LocalPods:     []netip.Prefix{netip.MustParsePrefix("10.128.0.0/14")},
-	Remote:        []netip.Prefix{netip.MustParsePrefix("10.132.0.0/14")},
-	RemoteService: []netip.Prefix{netip.MustParsePrefix("172.31.0.0/16")},
-	RemoteTunnel:  []netip.Prefix{netip.MustParsePrefix("100.127.4.0/22")},
-}
-
-func TestRealSwitch(t *testing.T) {
-	o := startOVS(t)
-	part, err := New(Config{Node: o.node, Switch: NewOVS(o.dir, slog.New(slog.DiscardHandler))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := part.Apply(t.Context(), testPlan); !errors.Is(err, ErrNoBridge) {
-		t.Fatalf("without br0: want ErrNoBridge, got %v", err)
-	}
-	o.bridge()
-	o.sh("nsenter --net=%s ip link add sdntun1 type veth peer name sdntun0", o.node.Path())
-	path, err := nodepath.New(nodepath.Config{Node: o.node})
-	if err != nil {
-		t.Fatal(err)
-	}
-	apply := func() ([]string, error) {
-		a, err := part.Apply(t.Context(), testPlan)
-		if err != nil {
-			return a, err
-		}
-		b, err := path.Apply(t.Context(), testPlan)
-		return append(a, b...), err
-	}
-	first, err := apply()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log(strings.Join(first, "; "))
-	if again, err := apply(); err != nil || len(again) > 0 {
-		t.Fatalf("second Apply: %v, %v", again, err)
-	}
-	if !part.UserspaceDatapath() {
-		t.Error("the datapath is in user space, and not told so")
-	}
-	repaired := func(what string, fault func()) { t.Helper(); o.repaired(part, path, apply, what, fault) }
-	repaired("flows deleted", func() { o.sh("ovs-ofctl -O OpenFlow13 del-flows br0 table=30") })
-	repaired("port deleted", func() { o.sh("ovs-vsctl --timeout=5 --db=unix:%s/db.sock del-port sdntun1", o.dir) })
-	repaired("node route deleted", func() { o.sh("nsenter --net=%s ip route del 10.132.0.0/14", o.node.Path()) })
-	repaired("neighbour deleted", func() { o.sh("nsenter --net=%s ip neigh del 100.127.0.1 dev tun0", o.node.Path()) })
-	repaired("vswitchd restarted", func() {
-		stop(o.vswitch)
-		o.startSwitch()
-	})
-	repaired("br0 made again", func() {
-		o.sh("ovs-vsctl --timeout=5 --db=unix:%s/db.sock del-br br0", o.dir)
-		o.bridge()
-	})
-	if err := errors.Join(path.Remove(t.Context()), part.Remove(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	left := o.sh("ovs-ofctl -O OpenFlow13 dump-flows br0; ovs-vsctl --timeout=5 --db=unix:%s/db.sock list-ports br0; nsenter --net=%s sh -c 'ip route; ip neigh'", o.dir, o.node.Path())
-	for _, ours := range []string{"0x73646e74756e0001", "sdntun1", "10.132.0.0", "100.127"} {
-		if strings.Contains(left, ours) {
-			t.Errorf("%s is left:\n%s", ours, left)
-		}
-	}
-	if !strings.Contains(left, "actions=drop") {
-		t.Errorf("the SDN's flow is gone:\n%s", left)
-	}
-}
-
-// repaired causes a fault and drives Apply by what Watch says, until it has changed
-// something and then changes nothing.
-func (o *realOVS) repaired(part *Part, path *nodepath.Part, apply func() ([]string, error), what string, fault func()) {
+func (o *realOVS) vsctl(args string) string {
 	o.t.Helper()
-	ctx, cancel := context.WithCancel(o.t.Context())
-	events := make(chan struct{}, 1)
-	notify := func() {
-		select {
-		case events <- struct{}{}:
-		default:
-		}
+	return o.sh("ovs-vsctl --timeout=5 --db=unix:%s/db.sock %s", o.dir, args)
+}
+
+func (o *realOVS) nodeSh(command string) {
+	o.t.Helper()
+	o.sh("nsenter --net=%s sh -c '%s'", o.node.Path(), command)
+}
+
+func (o *realOVS) gateway([]netip.Prefix) (nodepath.Gateway, error) {
+	return nodepath.FindGateway(o.node, "tun0", testPlan.Local)
+}
+
+func (o *realOVS) deleteBridge()         { o.vsctl("del-br br0") }
+func (o *realOVS) addLink()              { o.nodeSh("ip link add sdntun1 type veth peer name sdntun0") }
+func (o *realOVS) deleteLink()           { o.nodeSh("ip link del sdntun1") }
+func (o *realOVS) foreignPort()          { o.vsctl("add-port br0 sdntun1") }
+func (o *realOVS) deletePort()           { o.vsctl("del-port sdntun1") }
+func (o *realOVS) foreignFlow()          { o.edit("add", "cookie=0x5,table=0,priority=5 actions=drop") }
+func (o *realOVS) setGateway(mac string) { o.nodeSh("ip link set tun0 address " + mac) }
+func (o *realOVS) edit(command, flow string) {
+	o.t.Helper()
+	if command == "add" {
+		o.sh("ovs-ofctl -O OpenFlow13 add-flow br0 '%s'", flow)
+		return
 	}
-	done := make(chan error, 2)
-	go func() { done <- part.Watch(ctx, notify) }()
-	go func() { done <- path.Watch(ctx, notify) }()
-	defer func() { cancel(); <-done; <-done }()
-	time.Sleep(500 * time.Millisecond)
-	fault()
-	start, deadline := time.Now(), time.After(5*time.Second)
-	var did []string
-	for {
-		select {
-		case <-events:
-			lines, err := apply()
-			did = append(did, lines...)
-			if again, err2 := apply(); err == nil && err2 == nil && len(again) == 0 && len(did) > 0 {
-				o.t.Logf("%s: repaired in %v: %s", what, time.Since(start).Round(time.Millisecond), strings.Join(did, "; "))
-				return
-			}
-		case <-deadline:
-			o.t.Errorf("%s: not repaired in 5 s; done so far: %v", what, did)
-			return
-		}
-	}
+	o.sh("ovs-ofctl -O OpenFlow13 del-flows br0 '%s'", flow)
+}
+
+func (o *realOVS) restart() {
+	o.t.Helper()
+	stop(o.vswitch)
+	o.startSwitch()
+	o.vsctl("set bridge br0 other_config:restarted=true") // waits for ovs-vswitchd
+	o.foreignFlow()
+}
+
+func (o *realOVS) allFlows() string {
+	o.t.Helper()
+	return o.sh("ovs-ofctl -O OpenFlow13 --no-names dump-flows br0")
+}
+
+// reset leaves neither bridge nor link.
+func (o *realOVS) reset() {
+	o.t.Helper()
+	o.vsctl("--if-exists del-br br0")
+	o.nodeSh("ip link del sdntun1 2>/dev/null || true")
 }

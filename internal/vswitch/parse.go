@@ -3,6 +3,7 @@ package vswitch
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/sdn-tunnel/sdn-tunnel/ovsflow"
@@ -11,7 +12,7 @@ import (
 // The columns that parseBridge and parseInterface read, in their order.
 const (
 	bridgeColumns    = "datapath_type"
-	interfaceColumns = "ofport,external_ids,error"
+	interfaceColumns = "ofport,external_ids,error,ifindex"
 )
 
 // parseRows reads what `ovs-vsctl --format=json --columns=… find` prints: rows that all
@@ -43,7 +44,9 @@ func parseInterface(row []json.RawMessage, s *State) {
 	if json.Unmarshal(row[0], &ofport) == nil && ofport > 0 && ofport < 1<<32 {
 		s.OFPort = uint32(ofport)
 	}
-	s.Tagged = parseMap(row[1])[tagKey] == tagValue
+	ids := parseMap(row[1])
+	s.Tagged = ids[tagKey] == tagValue
+	s.Link, _ = strconv.Atoi(ids[linkKey])
 	if json.Unmarshal(row[2], &s.Error) != nil {
 		s.Error = ""
 	}

@@ -11,20 +11,28 @@ func TestParseInterface(t *testing.T) {
 		want State
 	}{
 		"plugged in": {
-			`{"data":[[5,["map",[["sdn-tunnel","port"]]],["set",[]]]],"headings":["ofport","external_ids","error"]}`,
+			`{"data":[[5,["map",[["sdn-tunnel","port"]]],["set",[]],5]]}`,
 			State{OFPort: 5, Tagged: true},
 		},
 		"no such device": {
-			`{"data":[[-1,["map",[["sdn-tunnel","port"]]],"could not open network device sdntun1 (No such device)"]],"headings":[]}`,
+			`{"data":[[-1,["map",[["sdn-tunnel","port"]]],"could not open network device sdntun1 (No such device)",["set",[]]]]}`,
 			State{Tagged: true, Error: "could not open network device sdntun1 (No such device)"},
 		},
-		"switch has not looked yet":  {`{"data":[[["set",[]],["map",[]],["set",[]]]]}`, State{}},
-		"somebody else's":            {`{"data":[[7,["map",[["ip","10.128.0.5"],["owner","sdn-tunnel"]]],["set",[]]]]}`, State{OFPort: 7}},
-		"a value that looks like it": {`{"data":[[7,["map",[["note","[\"sdn-tunnel\",\"port\"]"]]],["set",[]]]]}`, State{OFPort: 7}},
-		"number beyond OpenFlow's":   {`{"data":[[4294967296,["map",[]],["set",[]]]]}`, State{}},
+		"switch has not looked yet":  {`{"data":[[["set",[]],["map",[]],["set",[]],["set",[]]]]}`, State{}},
+		"somebody else's":            {`{"data":[[7,["map",[["ip","10.128.0.5"],["owner","sdn-tunnel"]]],["set",[]],7]]}`, State{OFPort: 7}},
+		"a value that looks like it": {`{"data":[[7,["map",[["note","[\"sdn-tunnel\",\"port\"]"]]],["set",[]],7]]}`, State{OFPort: 7}},
+		"its link is gone": {
+			`{"data":[[5,["map",[["sdn-tunnel","port"],["sdn-tunnel-ifindex","4"]]],["set",[]],0]]}`,
+			State{Tagged: true, Error: "its link is gone (No such device)"},
+		},
+		"its link is another one": {
+			`{"data":[[5,["map",[["sdn-tunnel","port"],["sdn-tunnel-ifindex","4"]]],["set",[]],6]]}`,
+			State{OFPort: 5, Tagged: true, Stale: true},
+		},
+		"number beyond OpenFlow's":   {`{"data":[[4294967296,["map",[]],["set",[]],["set",[]]]]}`, State{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rows, err := parseRows(tt.out, 3)
+			rows, err := parseRows(tt.out, 4)
 			if err != nil || len(rows) != 1 {
 				t.Fatalf("%d rows, %v", len(rows), err)
 			}
@@ -46,7 +54,7 @@ func TestParseRowsRefuses(t *testing.T) {
 		"data of no table":   `{"data":5}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			if rows, err := parseRows(out, 3); err == nil {
+			if rows, err := parseRows(out, 4); err == nil {
 				t.Errorf("%q was read as %s", out, rows)
 			}
 		})
@@ -74,15 +82,15 @@ func TestConcernsUs(t *testing.T) {
 // so is ours.
 func FuzzParseRows(f *testing.F) {
 	f.Add(`{"data":[["netdev"]],"headings":["datapath_type"]}`)
-	f.Add(`{"data":[[5,["map",[["sdn-tunnel","port"]]],["set",[]]]]}`)
-	f.Add(`{"data":[[-1,["map",[]],"could not open network device"]]}`)
+	f.Add(`{"data":[[5,["map",[["sdn-tunnel","port"]]],["set",[]],5]]}`)
+	f.Add(`{"data":[[-1,["map",[]],"could not open network device",0]]}`)
 	f.Fuzz(func(t *testing.T, out string) {
 		if rows, err := parseRows(out, 1); err == nil {
 			for _, r := range rows {
 				parseBridge(r)
 			}
 		}
-		rows, err := parseRows(out, 3)
+		rows, err := parseRows(out, 4)
 		if err != nil {
 			return
 		}

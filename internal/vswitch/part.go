@@ -30,6 +30,8 @@ type State struct {
 	OnBridge     bool   // the port is on the bridge
 	Tagged       bool   // and marked as ours
 	OFPort       uint32 // 0: none (yet)
+	Link         int    // index of the link that the port was made for; 0: not known
+	Stale        bool   // the link was made again under its name since it was plugged in
 	Error        string // why the switch cannot use the port
 }
 
@@ -37,8 +39,9 @@ type State struct {
 // ErrNoBridge, wrapped, when that is so.
 type Switch interface {
 	State(ctx context.Context, bridge, port string) (State, error)
-	// AddPort puts the port on the bridge, marked as ours; harmless if it is there.
-	AddPort(ctx context.Context, bridge, port string) error
+	// AddPort puts the port on the bridge, marked as ours and with the index of its link;
+	// harmless if it is there.
+	AddPort(ctx context.Context, bridge, port string, link int) error
 	DeletePort(ctx context.Context, bridge, port string) error
 	// Flows returns the flows with our cookie, as ovs-ofctl prints them.
 	Flows(ctx context.Context, bridge string) (string, error)
@@ -66,6 +69,8 @@ type Part struct {
 	cfg Config
 	// gateway finds the SDN's way into the host subnets.
 	gateway func(local []netip.Prefix) (nodepath.Gateway, error)
+	// link gives the index of the port's link; 0: there is none.
+	link func() int
 
 	mu       sync.Mutex
 	datapath string
@@ -98,7 +103,7 @@ func New(c Config) (*Part, error) {
 	gateway := func(local []netip.Prefix) (nodepath.Gateway, error) {
 		return nodepath.FindGateway(c.Node, c.GatewayLink, local)
 	}
-	return &Part{cfg: c, gateway: gateway}, nil
+	return &Part{cfg: c, gateway: gateway, link: func() int { return linkIndex(c.Node, c.Port) }}, nil
 }
 
 // Name is the part's name in logs and metrics.
@@ -182,8 +187,23 @@ func (p *Part) syncPort(ctx context.Context) (uint32, []string, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	if s.Stale { // a datapath in user space goes on listening to the link that is gone
+		if err := p.cfg.Switch.DeletePort(ctx, p.cfg.Bridge, p.cfg.Port); err != nil {
+			return 0, nil, err
+		}
+		changes = append(changes, fmt.Sprintf("port %s of %s unplugged: its link is another one", p.cfg.Port, p.cfg.Bridge))
+		s.OnBridge = false
+	}
+	link := p.link()
+	if s.OnBridge && s.Tagged && link != 0 && s.Link != link {
+		// The link was made again under its name: the switch still holds the old one.
+		if err := p.cfg.Switch.DeletePort(ctx, p.cfg.Bridge, p.cfg.Port); err != nil {
+			return 0, nil, err
+		}
+		s.OnBridge = false
+	}
 	if !s.OnBridge || !s.Tagged {
-		if err := p.cfg.Switch.AddPort(ctx, p.cfg.Bridge, p.cfg.Port); err != nil {
+		if err := p.cfg.Switch.AddPort(ctx, p.cfg.Bridge, p.cfg.Port, link); err != nil {
 			return 0, nil, err
 		}
 		changes = append(changes, fmt.Sprintf("port %s added to %s", p.cfg.Port, p.cfg.Bridge))
@@ -199,12 +219,32 @@ func (p *Part) syncPort(ctx context.Context) (uint32, []string, error) {
 	return s.OFPort, changes, nil
 }
 
+// linkIndex is 0 when there is no such link.
+func linkIndex(node tunnelns.Namespace, name string) int {
+	h, err := node.Netlink()
+	if err != nil {
+		return 0
+	}
+	defer h.Close()
+	l, err := h.LinkByName(name)
+	if err != nil {
+		return 0
+	}
+	return l.Attrs().Index
+}
+
 func (p *Part) dropFlows(ctx context.Context) error {
 	lines, err := ovsflow.Bundle(nil)
 	if err != nil {
 		return err
 	}
-	return p.cfg.Switch.Bundle(ctx, p.cfg.Bridge, lines)
+	if err := p.cfg.Switch.Bundle(ctx, p.cfg.Bridge, lines); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flows = 0
+	return nil
 }
 
 // Watch calls notify when the bridge, its ports or our flows change. Changes of the

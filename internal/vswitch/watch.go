@@ -35,6 +35,7 @@ type (
 		UUID        string            `ovsdb:"_uuid"`
 		Name        string            `ovsdb:"name"`
 		OFPort      *int              `ovsdb:"ofport"`
+		IfIndex     *int              `ovsdb:"ifindex"`
 		ExternalIDs map[string]string `ovsdb:"external_ids"`
 	}
 )
