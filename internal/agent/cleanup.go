@@ -8,8 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"syscall"
 	"slices"
+	"syscall"
 )
 
 // stateFiles are what agents leave in the state directory, with what a crash may have
