@@ -157,7 +157,7 @@ func cleanup(c *cli.Context) error {
 }
 
 func wait(c *cli.Context) error {
-	<-c.Context.Done()
+	<-c.Done()
 	return nil
 }
 

@@ -63,7 +63,7 @@ func (r *members) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	var secret corev1.Secret
 	key := client.ObjectKey{Namespace: r.options.Namespace, Name: lc.Spec.API.Secret}
 	if err := r.Get(ctx, key, &secret); apierrors.IsNotFound(err) {
-		r.remotes.drop(lc.Name, fmt.Errorf("Secret %s with label %s=%s is not there: run the deploy again", key, v1alpha1.LabelCluster, lc.Name))
+		r.remotes.drop(lc.Name, fmt.Errorf("the Secret %s with label %s=%s is not there: run the deploy again", key, v1alpha1.LabelCluster, lc.Name))
 		return reconcile.Result{}, nil
 	} else if err != nil {
 		return reconcile.Result{}, err

@@ -33,7 +33,7 @@ func Observe(node *corev1.Node, service *corev1.Service, o Options) Observed {
 	case Static:
 		return observeStatic(node, o)
 	case HostNetwork:
-		return observeNode(node, o, o.TunnelPort)
+		return observeNode(node, o.TunnelPort)
 	}
 	if service == nil || len(service.Spec.Ports) == 0 {
 		return Observed{Node: node.Name, Missing: "the Service is not there yet"}
@@ -43,7 +43,7 @@ func Observe(node *corev1.Node, service *corev1.Service, o Options) Observed {
 		if port == 0 {
 			return Observed{Node: node.Name, Missing: "the API server has not given the Service a node port: check its range of node ports"}
 		}
-		return observeNode(node, o, port)
+		return observeNode(node, port)
 	}
 	out := Observed{Node: node.Name, ListenPort: o.TunnelPort}
 	for _, in := range service.Status.LoadBalancer.Ingress {
@@ -60,7 +60,7 @@ func Observe(node *corev1.Node, service *corev1.Service, o Options) Observed {
 	return out
 }
 
-func observeNode(node *corev1.Node, o Options, port int32) Observed {
+func observeNode(node *corev1.Node, port int32) Observed {
 	out := Observed{Node: node.Name, ListenPort: port}
 	addr, err := address(node, corev1.NodeExternalIP)
 	if err != nil {

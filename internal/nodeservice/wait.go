@@ -13,7 +13,7 @@ import (
 // pollInterval is how often Wait looks; one request for all nodes.
 const pollInterval = time.Second
 
-// ErrNoEndpoint: a node's public address did not come in time.
+// ErrNoEndpoint says that a node's public address did not come in time.
 var ErrNoEndpoint = errors.New("no public address in time")
 
 // WaitError lists what is there and what is missing after a wait.

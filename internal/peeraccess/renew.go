@@ -21,11 +21,11 @@ const renewTimeout = 15 * time.Second
 func RestConfig(s *corev1.Secret) (*rest.Config, Token, error) {
 	raw, ok := s.Data[KubeconfigKey]
 	if !ok {
-		return nil, Token{}, fmt.Errorf("Secret %s/%s has no key %q: run the deploy again", s.Namespace, s.Name, KubeconfigKey)
+		return nil, Token{}, fmt.Errorf("the Secret %s/%s has no key %q: run the deploy again", s.Namespace, s.Name, KubeconfigKey)
 	}
 	server, token, err := ParseKubeconfig(raw)
 	if err != nil {
-		return nil, Token{}, fmt.Errorf("Secret %s/%s: %w: run the deploy again", s.Namespace, s.Name, err)
+		return nil, Token{}, fmt.Errorf("the Secret %s/%s: %w: run the deploy again", s.Namespace, s.Name, err)
 	}
 	return server.config(token), token, nil
 }

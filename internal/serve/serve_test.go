@@ -16,7 +16,7 @@ import (
 
 func TestHandler(t *testing.T) {
 	down := errors.New("wireguard: device is gone")
-	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "up 1\n") })
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") })
 	for _, tt := range []struct {
 		name, method, path string
 		checks             Checks
