@@ -50,7 +50,7 @@ func TestGather(t *testing.T) {
 	}
 
 	t.Run("nothing tells the pod networks", func(t *testing.T) {
-		refused(t, s.Config, facts.Given{Name: "east"}, "podCIDRs", "looked at networks.config.openshift.io", "set pod_cidrs")
+		_ = refused(t, s.Config, facts.Given{Name: "east"}, "podCIDRs", "looked at networks.config.openshift.io", "set pod_cidrs")
 	})
 	t.Run("what the operator says is enough", func(t *testing.T) {
 		got := gather(t, s.Config, facts.Given{Name: "east", PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}})
