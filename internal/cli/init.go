@@ -14,6 +14,7 @@ import (
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/inventory"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/meshplan"
 )
 
 func initCommand() *ucli.Command {
@@ -30,7 +31,12 @@ func initCommand() *ucli.Command {
 	}
 }
 
+var serviceTypes = []meshplan.ServiceType{meshplan.LoadBalancer, meshplan.NodePort, meshplan.HostNetwork, meshplan.Static}
+
 func runInit(c *ucli.Context) error {
+	if s := meshplan.ServiceType(c.String("service-type")); !slices.Contains(serviceTypes, s) {
+		return fmt.Errorf("--service-type %q: want LoadBalancer, NodePort, HostNetwork or Static", s)
+	}
 	path, err := filepath.Abs(c.String("kubeconfig"))
 	if err != nil {
 		return err

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	sdntunnel "github.com/sdn-tunnel/sdn-tunnel"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/inventory"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/playbook"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s (write it with -update):\n%s\nwant:\n%s", path, got, want)
+	}
+}
+
+// run runs the command line and returns what it prints.
+func run(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	app := New(sdntunnel.Files(), nil)
+	var out bytes.Buffer
+	app.Writer, app.ErrWriter = &out, io.Discard
+	err := app.RunContext(t.Context(), append([]string{"sdn-tunnel"}, args...))
+	return out.String(), err
+}
+
+func hosts(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hosts.yml")
+	if err := os.WriteFile(path, []byte("clusters:\n  hosts:\n    east: {kubeconfig: /none}\n    west: {kubeconfig: /none}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestBadFlags(t *testing.T) {
+	inv := hosts(t)
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no inventory":          {[]string{"plan"}, "inventory"},
+		"inventory missing":     {[]string{"plan", "-i", "/nowhere/hosts.yml"}, "sdn-tunnel init writes one"},
+		"plan format":           {[]string{"plan", "-i", inv, "-o", "yaml"}, "want table or json"},
+		"status format":         {[]string{"status", "-i", inv, "-o", "xml"}, "want table or json"},
+		"verify format":         {[]string{"verify", "-i", inv, "-o", "junit"}, "want table or json"},
+		"variables":             {[]string{"plan", "-i", inv, "-e", "- a"}, "--extra-vars"},
+		"unknown flag":          {[]string{"deploy", "-i", inv, "--nope"}, "not defined"},
+		"unasked teardown":      {[]string{"teardown", "-i", inv}, "--yes"},
+		"init without contexts": {[]string{"init", "--kubeconfig", kubeconfig(t)}, "the kubeconfig has: east, west"},
+		"init unknown context":  {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "north"}, `no context "north"`},
+		"init bad name":         {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "EAST=east"}, "DNS label"},
+		"init twice":            {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "east", "--context", "east"}, "named twice"},
+		"init service type":     {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "east", "--service-type", "X"}, "LoadBalancer, NodePort"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			_, err := run(t, c.args...)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+			if code := ExitCode(err, false); code != ExitFailed {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}
+
+func kubeconfig(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	text := `{"apiVersion":"v1","kind":"Config","clusters":[{"name":"c","cluster":{"server":"https://127.0.0.1:1"}}],
+"users":[{"name":"u","user":{"token":"t"}}],
+"contexts":[{"name":"east","context":{"cluster":"c","user":"u"}},{"name":"west","context":{"cluster":"c","user":"u"}}]}`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// What init writes is what plan, deploy and ansible-playbook read.
+func TestInitWritesAnInventory(t *testing.T) {
+	if _, err := exec.LookPath("ansible-playbook"); err != nil {
+		t.Skip("needs ansible-playbook in PATH")
+	}
+	t.Chdir(t.TempDir())
+	config := kubeconfig(t)
+	args := []string{"init", "--kubeconfig", config, "--context", "east", "--context", "w=west", "--service-type", "NodePort", "-o", "mesh"}
+	if _, err := run(t, args...); err != nil {
+		t.Fatal(err)
+	}
+	inv, err := inventory.Load(t.Context(), inventory.Source{Path: "mesh", Playbooks: sdntunnel.Files()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(inv.Clusters) != 2 || inv.Clusters[1].Name != "w" || inv.Clusters[1].Access.Context != "west" ||
+		inv.Clusters[0].Access.Kubeconfig != config || inv.String("service_type", "") != "NodePort" {
+		t.Errorf("inventory %+v", inv)
+	}
+	if _, err := run(t, args...); err == nil || !strings.Contains(err.Error(), "exists") {
+		t.Errorf("the second time: %v", err)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	for want, err := range map[int]error{
+		0: nil, 1: errors.New("x"), 2: codeError{errors.New("x"), ExitConflicts}, 4: errors.Join(&playbook.ExitError{Code: 4}, errors.New("y")),
+	} {
+		if got := ExitCode(err, false); got != want {
+			t.Errorf("%v: %d, want %d", err, got, want)
+		}
+	}
+	if got := ExitCode(errors.New("x"), true); got != ExitInterrupted {
+		t.Errorf("interrupted: %d", got)
+	}
+}
+
+func TestCompletionScriptsParse(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		script, err := run(t, "completion", shell)
+		if err != nil || script == "" {
+			t.Fatalf("%s: %v", shell, err)
+		}
+		path, err := exec.LookPath(shell)
+		if err != nil {
+			t.Logf("%s is not installed: its script is not parsed", shell)
+			continue
+		}
+		cmd := exec.Command(path, "-n")
+		cmd.Stdin = strings.NewReader(script)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", shell, err, out)
+		}
+	}
+}
+
+var seconds = regexp.MustCompile(`\d+\.\d s`)
+
+func TestProgress(t *testing.T) {
+	events := []playbook.Event{
+		{Kind: playbook.EventPlay, Play: "Facts"},
+		{Kind: playbook.EventStart, Host: "east", Role: "facts", Task: "Read"},
+		{Kind: playbook.EventStart, Host: "west", Role: "facts", Task: "Read"},
+		{Kind: playbook.EventResult, Host: "east", Role: "facts", Task: "Read", Status: "ok", Warnings: []string{"old"}},
+		{Kind: playbook.EventResult, Host: "west", Role: "facts", Task: "Read", Status: "changed"},
+		{Kind: playbook.EventPlay, Play: "Objects"},
+		{Kind: playbook.EventStart, Host: "east", Task: "Apply"},
+		{Kind: playbook.EventResult, Host: "east", Task: "Apply", Status: "skipped"},
+		{Kind: playbook.EventResult, Host: "west", Task: "Apply", Status: "failed", Message: "the first line\nthe second one: " + strings.Repeat("long ", 40)},
+		{Kind: playbook.EventStats, Hosts: map[string]playbook.Stats{"east": {OK: 2}, "west": {OK: 1, Changed: 1, Failures: 1}}},
+	}
+	for name, live := range map[string]bool{"progress.txt": false, "progress-live.txt": true} {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			p := newProgress(&b, live)
+			for _, e := range events {
+				p.event(e)
+			}
+			p.close()
+			golden(t, name, seconds.ReplaceAllString(b.String(), "0.0 s"))
+			if p.failures != 1 {
+				t.Errorf("%d failures", p.failures)
+			}
+		})
+	}
+}
+
+func TestTeardownSaysWhatGoes(t *testing.T) {
+	var b strings.Builder
+	inv := inventory.Inventory{Clusters: []inventory.Cluster{{Name: "east"}, {Name: "west"}}, Vars: map[string]any{"namespace": "mesh"}}
+	writeTeardown(&b, inv, "east")
+	golden(t, "teardown.txt", b.String())
+	for answer, ok := range map[string]bool{"yes\n": true, "yes": true, "y\n": false, "": false, "no\n": false} {
+		if err := ask(io.Discard, strings.NewReader(answer)); (err == nil) != ok {
+			t.Errorf("answer %q: %v", answer, err)
+		}
+	}
+}
