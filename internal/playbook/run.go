@@ -32,7 +32,7 @@ const (
 	ExitInterrupted = 99
 )
 
-// ErrNoAnsible: ansible-playbook is not installed.
+// ErrNoAnsible says that ansible-playbook is not installed.
 var ErrNoAnsible = errors.New("ansible-playbook is not installed: install ansible-core 2.14 or later")
 
 // ExitError is a playbook that did not end well.
