@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestMesh takes a mesh through its life, in each mode of the SDN: each step builds on
@@ -204,11 +206,12 @@ func (l *lab) traces(t *testing.T) string {
 }
 
 func teardown(t *testing.T, l *lab, before string) {
+	l.removePods(t)
 	r := l.tunnel(t, 5*time.Minute, "teardown", "-i", l.Inventory, "--yes")
 	r.must(t)
 	t.Logf("teardown: %.1f s", r.took.Seconds())
-	if after := l.traces(t); after != before {
-		t.Errorf("teardown left something:\nbefore:\n%s\nafter:\n%s", before, after)
+	if diff := cmp.Diff(before, l.traces(t)); diff != "" {
+		t.Errorf("the clusters are not as before the first deploy (- before, + after):\n%s", diff)
 	}
 }
 

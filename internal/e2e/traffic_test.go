@@ -45,6 +45,14 @@ func (l *lab) pods(t *testing.T) {
 	}
 }
 
+// removePods takes the tests' pods away again.
+func (l *lab) removePods(t *testing.T) {
+	t.Helper()
+	for _, c := range clusters {
+		l.kubectl(t, c, append([]string{"delete", "namespace", "--ignore-not-found"}, namespaces...)...)
+	}
+}
+
 // pod finds the pod of a namespace on a node, and a process of it.
 func (l *lab) pod(t *testing.T, namespace, node string) pod {
 	t.Helper()
