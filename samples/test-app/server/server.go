@@ -73,12 +73,12 @@ func (s Server) Serve(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 	_ = web.Close()
 	_ = udp.Close()
 	for ; waiting > 0; waiting-- {
-		<-failed
+		err = errors.Join(err, <-failed)
 	}
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil // it was asked to end
 }
 
 func (s Server) handler() http.Handler {
