@@ -17,9 +17,9 @@ type CIDR string
 type Topology string
 
 const (
-	// TopologyMesh: every node carries the traffic of its own host subnet.
+	// TopologyMesh says that every node carries the traffic of its own host subnet.
 	TopologyMesh Topology = "Mesh"
-	// TopologyGateway: the nodes marked as gateways carry the traffic of all.
+	// TopologyGateway says that the nodes marked as gateways carry the traffic of all.
 	TopologyGateway Topology = "Gateway"
 )
 

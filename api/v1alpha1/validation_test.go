@@ -80,8 +80,8 @@ func (s server) judge(t testing.TB, obj, old any) string {
 	}
 	errs := validation.ValidateCustomResource(field.NewPath(""), now, s.schema)
 	celErrs, _ := s.rules.Validate(context.Background(), field.NewPath(""), s.structural, now, before, celconfig.RuntimeCELCostBudget)
-	if all := append(errs, celErrs...); len(all) > 0 {
-		return all.ToAggregate().Error()
+	if errs = append(errs, celErrs...); len(errs) > 0 {
+		return errs.ToAggregate().Error()
 	}
 	return ""
 }

@@ -25,11 +25,10 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/meshplan"
 )
 
-const crds = "../lab/sdn/crds/"
-
 // TestGather reads a real API server that becomes one kind of cluster after the other.
 func TestGather(t *testing.T) {
-	s := apitest.Start(t, crds+"config_networks.crd.yaml", crds+"network_clusternetworks.crd.yaml", crds+"network_hostsubnets.crd.yaml")
+	s := apitest.Start(t, apitest.ModuleFiles(t, "github.com/openshift/api", "config/v1/zz_generated.crd-manifests/*_networks.crd.yaml",
+		"network/v1/zz_generated.crd-manifests/*_clusternetworks.crd.yaml", "network/v1/zz_generated.crd-manifests/*_hostsubnets.crd.yaml")...)
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, configv1.Install, networkv1.Install} {
 		if err := add(scheme); err != nil {

@@ -194,7 +194,7 @@ func (e entry) write(w *tar.Writer, name string) error {
 	if err != nil {
 		return fmt.Errorf("file for the image: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return err

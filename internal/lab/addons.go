@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -81,7 +80,7 @@ func (l *Lab) fill(ctx context.Context, c layout.Cluster) error {
 func (l *Lab) sdnCluster(c layout.Cluster) sdn.Cluster {
 	out := sdn.Cluster{
 		Name: c.Name, Mode: tables.Mode(l.SDNMode), PodCIDR: c.Pods, ServiceCIDR: c.Services,
-		MTU: layout.MTU, DNSAddress: c.ServiceAddress(10),
+		MTU: layout.MTU, DNSAddress: c.ServiceAddress(10), Definitions: os.DirFS(l.tools.Asset("openshift-crds")),
 	}
 	for _, n := range c.Nodes {
 		out.Nodes = append(out.Nodes, sdn.NodeAddress{Name: n.Name, IP: n.Address})
@@ -110,9 +109,9 @@ func ready(ctx context.Context, client kubernetes.Interface, limit time.Duration
 func (l *Lab) awaitPods(ctx context.Context, client kubernetes.Interface, c layout.Cluster, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	missing := errors.New("nothing is there yet")
 	for {
-		if missing = notReady(ctx, client, len(c.Nodes)); missing == nil {
+		missing := notReady(ctx, client, len(c.Nodes))
+		if missing == nil {
 			return nil
 		}
 		select {

@@ -37,11 +37,8 @@ type Lab struct {
 func Open(name string) (*Lab, error) {
 	dir := filepath.Join(StateRoot, name)
 	b, err := os.ReadFile(filepath.Join(dir, "lab.json"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("lab %s: %w: sdn-tunnel lab up --name %s", name, ErrNone, name)
-	}
 	if err != nil {
-		return nil, err
+		return nil, absent(name, dir, err)
 	}
 	var c saved
 	if err := json.Unmarshal(b, &c); err != nil {
@@ -52,6 +49,19 @@ func Open(name string) (*Lab, error) {
 		return nil, err
 	}
 	return &Lab{Lab: l, tools: tools.Set{Dir: c.Tools}, Say: func(string, ...any) {}}, nil
+}
+
+// absent says why a lab cannot be opened, and what to do.
+func absent(name, dir string, err error) error {
+	switch _, there := os.Stat(dir); {
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("lab %s: %w: labs are root's", name, err)
+	case errors.Is(err, os.ErrNotExist) && there == nil:
+		return fmt.Errorf("lab %s: its making ended before it was recorded: sdn-tunnel lab down --name %[1]s removes what there is", name)
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("lab %s: %w: sdn-tunnel lab up --name %[1]s makes it", name, ErrNone)
+	}
+	return fmt.Errorf("lab %s: %w", name, err)
 }
 
 // saved is what a later command must know of an instance.
@@ -72,10 +82,14 @@ func (l *Lab) path(parts ...string) string {
 	return filepath.Join(append([]string{l.StateDir}, parts...)...)
 }
 
-// KubeconfigPath, InventoryPath and SSHKeyPath are the files for the lab's users.
+// KubeconfigPath is the file of the admin's access to all clusters.
 func (l *Lab) KubeconfigPath() string { return l.path("kubeconfig") }
-func (l *Lab) InventoryPath() string  { return l.path("inventory", "hosts.yml") }
-func (l *Lab) SSHKeyPath() string     { return l.path("ssh", "id_ed25519") }
+
+// InventoryPath is the file of the Ansible inventory.
+func (l *Lab) InventoryPath() string { return l.path("inventory", "hosts.yml") }
+
+// SSHKeyPath is the file of the key that the nodes' sshd accepts for root.
+func (l *Lab) SSHKeyPath() string { return l.path("ssh", "id_ed25519") }
 
 // self is the copy of this program that the lab's machines run: it stays as it is
 // when the program is built again.
@@ -89,7 +103,7 @@ func (l *Lab) controlPlaneDir(c layout.Cluster) string { return l.path("clusters
 func (l *Lab) nodeDir(n layout.Node) string            { return l.path("nodes", n.Name) }
 func (l *Lab) cgroup(machine string) string            { return filepath.Join(cgroupRoot, l.Name, machine) }
 
-// Node loads a node's machine.
+// NodeMachine loads a node's machine.
 func (l *Lab) NodeMachine(name string) (*machine.Spec, error) {
 	_, n, ok := l.Node(name)
 	if !ok {

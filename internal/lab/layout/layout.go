@@ -172,11 +172,17 @@ func (l *Lab) Node(name string) (Cluster, Node, bool) {
 	return Cluster{}, Node{}, false
 }
 
-// RouterNS, OperatorNS, ControlPlaneNS and NodeNS name the network namespaces.
-func (l *Lab) RouterNS() string                { return l.Name + "-router" }
-func (l *Lab) OperatorNS() string              { return l.Name + "-operator" }
+// RouterNS names the network namespace of the router between the segments.
+func (l *Lab) RouterNS() string { return l.Name + "-router" }
+
+// OperatorNS names the network namespace that people work from.
+func (l *Lab) OperatorNS() string { return l.Name + "-operator" }
+
+// ControlPlaneNS names the network namespace of a cluster's control plane.
 func (l *Lab) ControlPlaneNS(c Cluster) string { return l.Name + "-" + c.Name + "-cp" }
-func (l *Lab) NodeNS(n Node) string            { return l.Name + "-" + n.Name }
+
+// NodeNS names a node's network namespace.
+func (l *Lab) NodeNS(n Node) string { return l.Name + "-" + n.Name }
 
 // Namespaces lists every network namespace of the lab.
 func (l *Lab) Namespaces() []string {

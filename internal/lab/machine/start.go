@@ -127,13 +127,16 @@ func (s *Spec) Pid() (int, error) {
 	}
 	var pid int
 	var started string
-	if _, err := fmt.Sscan(string(b), &pid, &started); err != nil {
-		return 0, nil // half-written by a crash: the control group still knows
-	}
-	if now, err := startTime(pid); err != nil || now != started {
+	// A file half-written by a crash is of no machine: the control group still knows.
+	if n, _ := fmt.Sscan(string(b), &pid, &started); n < 2 || !lives(pid, started) {
 		return 0, nil
 	}
 	return pid, nil
+}
+
+func lives(pid int, started string) bool {
+	now, err := startTime(pid)
+	return err == nil && now == started
 }
 
 func (s *Spec) savePid(pid int) error {

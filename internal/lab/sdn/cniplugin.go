@@ -34,8 +34,8 @@ type netConf struct {
 // podArgs are the arguments that the container runtime gives.
 type podArgs struct {
 	types.CommonArgs
-	K8S_POD_NAME      types.UnmarshallableString //nolint:revive,staticcheck // the names are the protocol's
-	K8S_POD_NAMESPACE types.UnmarshallableString //nolint:revive,staticcheck // the names are the protocol's
+	K8S_POD_NAME      types.UnmarshallableString //nolint:staticcheck // the names are the protocol's
+	K8S_POD_NAMESPACE types.UnmarshallableString //nolint:staticcheck // the names are the protocol's
 }
 
 // RunCNI is the plugin: it does what CNI's environment and standard input ask for, and

@@ -2,6 +2,7 @@ package sdn
 
 import (
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -26,6 +27,9 @@ type Cluster struct {
 	// object.
 	Domain     string
 	DNSAddress netip.Addr
+	// Definitions are the CustomResourceDefinitions of OpenShift's network, security
+	// and DNS objects, YAML files in its root; github.com/openshift/api carries them.
+	Definitions fs.FS
 	// Nodes that are known already get their host subnets by Install, in this order.
 	Nodes []NodeAddress
 }

@@ -23,8 +23,6 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
-
-	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/sdn/crds"
 )
 
 // manifests are the objects that an OpenShift cluster has of its network, security and
@@ -46,7 +44,7 @@ func Install(ctx context.Context, cfg *rest.Config, c Cluster) error {
 	if err != nil {
 		return err
 	}
-	definitions, err := readObjects(crds.Files, ".", nil)
+	definitions, err := readDefinitions(c.Definitions)
 	if err != nil {
 		return err
 	}
@@ -154,10 +152,9 @@ func (in *installer) established(ctx context.Context, name string) error {
 func (in *installer) applyAll(ctx context.Context, objects []*unstructured.Unstructured) error {
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
-		groups, err := restmapper.GetAPIGroupResources(in.discovery)
-		if err != nil {
-			last = err
-			return false, nil
+		var groups []*restmapper.APIGroupResources
+		if groups, last = restmapper.GetAPIGroupResources(in.discovery); last != nil {
+			return false, nil // asked again: a group that is new may not be served yet
 		}
 		mapper := restmapper.NewDiscoveryRESTMapper(groups)
 		for len(objects) > 0 {
@@ -181,6 +178,21 @@ func (in *installer) applyAll(ctx context.Context, objects []*unstructured.Unstr
 		return fmt.Errorf("objects of OpenShift's API: %w: %w", err, last)
 	}
 	return err
+}
+
+// readDefinitions reads OpenShift's definitions; without any, no object of it is served.
+func readDefinitions(files fs.FS) ([]*unstructured.Unstructured, error) {
+	if files == nil {
+		return nil, errors.New("definitions of OpenShift's objects: none were given")
+	}
+	definitions, err := readObjects(files, ".", nil)
+	if err != nil {
+		return nil, fmt.Errorf("definitions of OpenShift's objects: %w", err)
+	}
+	if len(definitions) == 0 {
+		return nil, errors.New("definitions of OpenShift's objects: the folder has none")
+	}
+	return definitions, nil
 }
 
 // readObjects reads the YAML documents of a folder; with data they are templates.

@@ -37,7 +37,7 @@ func open(name string) (*namespace, error) {
 }
 
 func (n *namespace) close() {
-	n.Handle.Close()
+	n.Close()
 	_ = n.handle.Close()
 }
 
