@@ -2,69 +2,15 @@ package tools
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/mod/modfile"
 )
-
-// tool is one program: a main package of one of the modules of lab/tools.
-type tool struct {
-	name    string
-	module  string // folder in lab/tools
-	pkg     string
-	cgo     bool
-	tags    string
-	ldflags string
-}
-
-// asset is a set of files that a module carries, copied beside the programs.
-type asset struct {
-	name   string // folder in the cache
-	module string // folder whose go.mod pins path; "../.." is the product's own
-	path   string // module path
-	files  []string
-}
-
-const kubernetes = "k8s.io/kubernetes"
-
-var all = []tool{
-	{name: "kube-apiserver", module: ".", pkg: kubernetes + "/cmd/kube-apiserver"},
-	{name: "kube-controller-manager", module: ".", pkg: kubernetes + "/cmd/kube-controller-manager"},
-	{name: "kube-scheduler", module: ".", pkg: kubernetes + "/cmd/kube-scheduler"},
-	{name: "kube-proxy", module: ".", pkg: kubernetes + "/cmd/kube-proxy"},
-	{name: "kubelet", module: ".", pkg: kubernetes + "/cmd/kubelet"},
-	{name: "kubectl", module: ".", pkg: kubernetes + "/cmd/kubectl"},
-	{name: "etcd", module: "etcd", pkg: "go.etcd.io/etcd/server/v3"},
-	{name: "containerd", module: "node", pkg: "github.com/containerd/containerd/v2/cmd/containerd"},
-	{name: "containerd-shim-runc-v2", module: "node", pkg: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"},
-	{name: "ctr", module: "node", pkg: "github.com/containerd/containerd/v2/cmd/ctr"},
-	{name: "runc", module: "node", pkg: "github.com/opencontainers/runc", cgo: true, tags: "seccomp"},
-	{name: "host-local", module: "node", pkg: "github.com/containernetworking/plugins/plugins/ipam/host-local"},
-	{name: "loopback", module: "node", pkg: "github.com/containernetworking/plugins/plugins/main/loopback"},
-	{name: "coredns", module: "node", pkg: "github.com/coredns/coredns"},
-	{name: "metallb-controller", module: "metallb", pkg: "go.universe.tf/metallb/controller"},
-	{name: "metallb-speaker", module: "metallb", pkg: "go.universe.tf/metallb/speaker"},
-}
-
-var assets = []asset{
-	{name: "metallb-crds", module: "metallb", path: "go.universe.tf/metallb", files: []string{"config/crd/bases/*.yaml"}},
-	{name: "openshift-crds", module: "../..", path: "github.com/openshift/api", files: []string{
-		"config/v1/zz_generated.crd-manifests/*_networks.crd.yaml",
-		"network/v1/zz_generated.crd-manifests/*.yaml",
-		"security/v1/zz_generated.crd-manifests/*.yaml",
-		"operator/v1/zz_generated.crd-manifests/*_dnses.crd.yaml",
-	}},
-}
 
 // Builder builds the tools.
 type Builder struct {
@@ -88,6 +34,9 @@ func (s Set) Asset(name string) string { return filepath.Join(s.Dir, name) }
 // Ensure gives the set that the pins ask for, building it if it is not in the cache.
 // Several processes may call it at once; one builds, the others wait.
 func (b Builder) Ensure(ctx context.Context) (Set, error) {
+	if _, err := exec.LookPath("go"); err != nil {
+		return Set{}, errors.New("the lab builds its programs with Go, and there is no go in PATH: https://go.dev/dl, or apt install golang-go; go.mod names the version")
+	}
 	key, err := b.key(ctx)
 	if err != nil {
 		return Set{}, err
@@ -115,11 +64,15 @@ func (b Builder) Ensure(ctx context.Context) (Set, error) {
 	if _, err := os.Stat(set.Dir); err == nil {
 		return set, nil // another process built it meanwhile
 	}
+	b.say("tools: building %d programs in %s; the first time takes about 15 minutes on 2 cores", len(all), set.Dir)
 	return set, b.build(ctx, set.Dir)
 }
 
 // build makes the set in a folder beside dir and renames it when it is complete.
 func (b Builder) build(ctx context.Context, dir string) error {
+	if err := needs(ctx); err != nil {
+		return err
+	}
 	start := time.Now()
 	tmp := dir + ".tmp"
 	if err := os.RemoveAll(tmp); err != nil {
@@ -144,6 +97,24 @@ func (b Builder) build(ctx context.Context, dir string) error {
 	return nil
 }
 
+// needs says what is missing to build the tools with. All are Go programs; runc alone
+// is built with C, against libseccomp.
+func needs(ctx context.Context) error {
+	var missing []string
+	if _, err := exec.LookPath("gcc"); err != nil {
+		missing = append(missing, "gcc")
+	}
+	if _, err := exec.LookPath("pkg-config"); err != nil {
+		missing = append(missing, "pkg-config", "libseccomp-dev")
+	} else if exec.CommandContext(ctx, "pkg-config", "--exists", "libseccomp").Run() != nil {
+		missing = append(missing, "libseccomp-dev")
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("runc cannot be built here: on Debian, apt install %s", strings.Join(missing, " "))
+	}
+	return nil
+}
+
 func (b Builder) buildTool(ctx context.Context, t tool, out string) error {
 	ldflags, err := b.ldflags(t)
 	if err != nil {
@@ -158,119 +129,6 @@ func (b Builder) buildTool(ctx context.Context, t tool, out string) error {
 		return fmt.Errorf("build %s: %w", t.name, err)
 	}
 	return nil
-}
-
-// ldflags strips the program, and tells Kubernetes its version, which it has from
-// nowhere else and which its API serves.
-func (b Builder) ldflags(t tool) (string, error) {
-	flags := "-s -w"
-	if !strings.HasPrefix(t.pkg, kubernetes+"/") {
-		return flags, nil
-	}
-	version, err := b.pinned(t.module, kubernetes)
-	if err != nil {
-		return "", err
-	}
-	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
-	const v = " -X k8s.io/component-base/version."
-	return flags + v + "gitVersion=" + version + v + "gitMajor=" + parts[0] + v + "gitMinor=" + parts[1], nil
-}
-
-// pinned gives the version of a module in the go.mod of a folder of lab/tools.
-func (b Builder) pinned(folder, path string) (string, error) {
-	file := filepath.Join(b.Source, folder, "go.mod")
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("pins of the lab's tools: %w", err)
-	}
-	mod, err := modfile.ParseLax(file, data, nil)
-	if err != nil {
-		return "", fmt.Errorf("pins of the lab's tools: %w", err)
-	}
-	for _, r := range mod.Require {
-		if r.Mod.Path == path {
-			return r.Mod.Version, nil
-		}
-	}
-	return "", fmt.Errorf("%s does not require %s", file, path)
-}
-
-func (b Builder) copyAsset(ctx context.Context, a asset, dst string) error {
-	src, err := b.run(ctx, a.module, nil, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", a.path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", a.name, err)
-	}
-	if src == "" {
-		if _, err := b.run(ctx, a.module, nil, "mod", "download", a.path); err != nil {
-			return fmt.Errorf("%s: %w", a.name, err)
-		}
-		if src, err = b.run(ctx, a.module, nil, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", a.path); err != nil {
-			return fmt.Errorf("%s: %w", a.name, err)
-		}
-	}
-	if err := os.MkdirAll(dst, 0o755); err != nil {
-		return err
-	}
-	for _, pattern := range a.files {
-		files, err := filepath.Glob(filepath.Join(src, pattern))
-		if err != nil {
-			return err
-		}
-		for _, f := range files {
-			data, err := os.ReadFile(f)
-			if err != nil {
-				return fmt.Errorf("%s: %w", a.name, err)
-			}
-			if err := os.WriteFile(filepath.Join(dst, filepath.Base(f)), data, 0o644); err != nil {
-				return fmt.Errorf("%s: %w", a.name, err)
-			}
-		}
-	}
-	return nil
-}
-
-// key hashes everything that decides what is built.
-func (b Builder) key(ctx context.Context) (string, error) {
-	h := sha256.New()
-	folders := map[string]bool{}
-	for _, t := range all {
-		folders[t.module] = true
-		_, _ = fmt.Fprintf(h, "%+v\n", t)
-	}
-	for _, a := range assets {
-		_, _ = fmt.Fprintf(h, "%+v\n", a)
-		version, err := b.pinned(a.module, a.path)
-		if err != nil {
-			return "", err
-		}
-		_, _ = fmt.Fprintln(h, version)
-	}
-	for _, folder := range []string{".", "etcd", "metallb", "node"} {
-		if !folders[folder] {
-			continue
-		}
-		for _, name := range []string{"go.mod", "go.sum"} {
-			if err := hashFile(h, filepath.Join(b.Source, folder, name)); err != nil {
-				return "", fmt.Errorf("pins of the lab's tools: %w; run from the source tree", err)
-			}
-		}
-	}
-	version, err := b.run(ctx, ".", nil, "env", "GOVERSION")
-	if err != nil {
-		return "", fmt.Errorf("the lab builds its tools with Go: %w", err)
-	}
-	_, _ = fmt.Fprintln(h, version, runtime.GOARCH)
-	return fmt.Sprintf("%x", h.Sum(nil))[:16], nil
-}
-
-func hashFile(w io.Writer, name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	_, err = io.Copy(w, f)
-	return err
 }
 
 // run calls the go command in a folder of lab/tools.
