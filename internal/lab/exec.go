@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 
@@ -13,6 +14,9 @@ import (
 func (l *Lab) Command(context string, args ...string) (*exec.Cmd, error) {
 	env := append(os.Environ(), "KUBECONFIG="+l.KubeconfigPath(), "PATH="+l.tools.Bin()+":"+os.Getenv("PATH"))
 	if context != "" {
+		if _, ok := l.Cluster(context); !ok {
+			return nil, fmt.Errorf("lab %s has no cluster %q: see sdn-tunnel lab status", l.Name, context)
+		}
 		env = append(env, "KUBECONFIG="+l.path("clusters", context, "pki", "admin.kubeconfig"))
 	}
 	if err := os.Setenv("PATH", l.tools.Bin()+":"+os.Getenv("PATH")); err != nil { // for the lookup

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/image"
@@ -38,57 +39,71 @@ type program struct {
 	ref       string
 }
 
-// ownPrograms are the product's programs that run in pods, as far as the tree has
-// them, and pause.
-func ownPrograms(source, version string) []program {
-	all := []program{
-		{"pause", "internal/lab/pause", func(ref, b string) image.Spec { return single(ref, "/pause", b) }, pauseImage},
+// product are the programs of the product that run in pods.
+func product(version string) []program {
+	return []program{
 		{"sdn-tunnel-agent", "cmd/sdn-tunnel-agent", image.Agent, agentImage + version},
 		{"sdn-tunnel-controller", "cmd/sdn-tunnel-controller", image.Controller, controllerImage + version},
 		{"test-app", "samples/test-app", image.TestApp, testAppImage + version},
 	}
-	var have []program
-	for _, p := range all {
-		if _, err := os.Stat(filepath.Join(source, p.pkg)); err == nil {
-			have = append(have, p)
-		}
-	}
-	return have
 }
 
 func single(ref, path, binary string) image.Spec {
 	return image.Spec{Ref: ref, Files: map[string]string{path: binary}, Dirs: []string{"/tmp"}, Entrypoint: []string{path}}
 }
 
-// toolImages are made of the pinned tools.
-func (l *Lab) toolImages() []image.Spec {
+var pause = program{"pause", "internal/lab/pause", func(ref, b string) image.Spec { return single(ref, "/pause", b) }, pauseImage}
+
+// ownSpecs are the lab's own images that are not built from the source tree.
+func (l *Lab) ownSpecs() []image.Spec {
 	bin := func(name string) string { return filepath.Join(l.tools.Bin(), name) }
 	return []image.Spec{
+		{Ref: busyboxImage, HostPrograms: []string{"busybox"}, Dirs: []string{"/tmp"},
+			Symlinks: map[string]string{"/bin/sh": "/usr/bin/busybox"}, Entrypoint: []string{"/usr/bin/busybox"}},
 		single(coreDNSImage, "/coredns", bin("coredns")),
 		single(metallbControllerImage, "/controller", bin("metallb-controller")),
 		single(metallbSpeakerImage, "/speaker", bin("metallb-speaker")),
 	}
 }
 
-// WriteImages builds every image into dir, a tarball each, and returns their names.
-// A tarball whose contents did not change is left as it is.
-func WriteImages(ctx context.Context, source, version, dir string, more []image.Spec) ([]string, error) {
-	if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o755); err != nil {
+// WriteProductImages builds the product's images into dir: agent.tar, controller.tar
+// and test-app.tar. It needs neither a lab nor root.
+func WriteProductImages(ctx context.Context, version, dir string) ([]string, error) {
+	source, err := sourceTree()
+	if err != nil {
 		return nil, err
 	}
-	specs := append([]image.Spec{{
-		Ref: busyboxImage, HostPrograms: []string{"busybox"}, Dirs: []string{"/tmp"},
-		Symlinks: map[string]string{"/bin/sh": "/usr/bin/busybox"}, Entrypoint: []string{"/usr/bin/busybox"},
-	}}, more...)
-	for _, p := range ownPrograms(source, version) {
-		binary := filepath.Join(dir, "bin", p.name)
+	bin, err := os.MkdirTemp("", "sdn-tunnel-images-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(bin) }()
+	return buildImages(ctx, source, version, bin, dir, product(version), nil)
+}
+
+// writeImages builds all images of a lab into dir.
+func writeImages(ctx context.Context, source, version, dir string, more []image.Spec) ([]string, error) {
+	return buildImages(ctx, source, version, filepath.Join(dir, "bin"), dir, append(product(version), pause), more)
+}
+
+// buildImages builds programs into bin and their images, and more, into dir, a tarball
+// each, and returns those. A tarball whose contents did not change is left as it is.
+func buildImages(ctx context.Context, source, version, bin, dir string, programs []program, more []image.Spec) ([]string, error) {
+	for _, d := range []string{bin, dir} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	var specs []image.Spec
+	for _, p := range programs {
+		binary := filepath.Join(bin, p.name)
 		if err := goBuild(ctx, source, p.pkg, binary, version); err != nil {
 			return nil, err
 		}
 		specs = append(specs, p.spec(p.ref, binary))
 	}
 	var tars []string
-	for _, s := range specs {
+	for _, s := range append(specs, more...) {
 		tar := filepath.Join(dir, tarName(s.Ref))
 		if _, err := image.Write(tar, s); err != nil {
 			return nil, err
@@ -100,13 +115,7 @@ func WriteImages(ctx context.Context, source, version, dir string, more []image.
 
 // tarName is the file of an image: the last part of its name.
 func tarName(ref string) string {
-	base := filepath.Base(ref)
-	for i := range base {
-		if base[i] == ':' {
-			base = base[:i]
-			break
-		}
-	}
+	base, _, _ := strings.Cut(filepath.Base(ref), ":")
 	return base + ".tar"
 }
 
@@ -190,21 +199,14 @@ func await(ctx context.Context, path string, limit time.Duration) error {
 	}
 }
 
-// Images builds the images into the lab's folder and loads them into its nodes, or
-// into dir when no such lab is up.
-func Images(ctx context.Context, name, version, dir string) ([]string, error) {
+// ReloadImages builds the images again and loads those that changed into the nodes
+// that are up. It returns the tarballs.
+func (l *Lab) ReloadImages(ctx context.Context, version string) ([]string, error) {
 	source, err := sourceTree()
 	if err != nil {
 		return nil, err
 	}
-	l, err := Open(name)
-	if errors.Is(err, ErrNone) {
-		return WriteImages(ctx, source, version, dir, nil)
-	}
-	if err != nil {
-		return nil, err
-	}
-	tars, err := WriteImages(ctx, source, version, l.path("images"), l.toolImages())
+	tars, err := writeImages(ctx, source, version, l.path("images"), l.ownSpecs())
 	if err != nil {
 		return nil, err
 	}

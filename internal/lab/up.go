@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -24,9 +23,9 @@ type Options struct {
 	Say           func(format string, args ...any)
 }
 
-var programs = []string{"nft", "ip", "nsenter", "ovsdb-server", "ovsdb-tool", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "sshd", "busybox", "go"}
-
-// Up brings a lab up, from nothing to Ready nodes and running add-ons.
+// Up brings a lab up, from nothing to Ready nodes and running add-ons. What the
+// machine lacks for it is said before anything is made; what fails later leaves the lab
+// half up, to be looked at, for Down to remove.
 func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err := check(); err != nil {
 		return nil, err
@@ -40,37 +39,51 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if l.source, err = sourceTree(); err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(l.StateDir); err == nil {
+		return nil, l.exists()
+	}
+	if l.tools, err = buildTools(ctx, l.source, o.Say); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(StateRoot, 0o755); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(l.StateDir, 0o700); errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("lab %s is up, or half up: see sdn-tunnel lab status --name %[1]s; sdn-tunnel lab down --name %[1]s removes it", l.Name)
+		return nil, l.exists() // made while the tools were built
 	} else if err != nil {
 		return nil, err
 	}
-	if err := raiseLimits(); err != nil {
-		return nil, err
+	if err := l.up(ctx); err != nil {
+		return nil, fmt.Errorf("%w\nlab %s is half up: sdn-tunnel lab logs --name %[2]s MACHINE tells more, sdn-tunnel lab down --name %[2]s removes it", err, l.Name)
 	}
-	if l.tools, err = (tools.Builder{Source: filepath.Join(l.source, "lab", "tools"), Progress: func(s string) { l.Say("%s", s) }}).Ensure(ctx); err != nil {
-		return nil, err
-	}
-	return l, l.up(ctx)
+	return l, nil
 }
 
-func check() error {
-	if os.Geteuid() != 0 {
-		return errors.New("a lab needs root: it makes network namespaces, mounts and control groups")
+func (l *Lab) exists() error {
+	return fmt.Errorf("lab %s is up, or half up: sdn-tunnel lab status --name %[1]s shows it, sdn-tunnel lab down --name %[1]s removes it", l.Name)
+}
+
+// Tools builds the pinned programs, if the cache has them not yet, and gives the
+// folder that they are in. It needs no root.
+func Tools(ctx context.Context, say func(format string, args ...any)) (string, error) {
+	source, err := sourceTree()
+	if err != nil {
+		return "", err
 	}
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			return fmt.Errorf("the lab needs %s: on Debian, apt install nftables iproute2 util-linux openvswitch-switch openssh-server busybox-static, and Go", p)
-		}
-	}
-	return nil
+	set, err := buildTools(ctx, source, say)
+	return set.Bin(), err
+}
+
+func buildTools(ctx context.Context, source string, say func(format string, args ...any)) (tools.Set, error) {
+	b := tools.Builder{Source: filepath.Join(source, "lab", "tools"), Progress: func(s string) { say("%s", s) }}
+	return b.Ensure(ctx)
 }
 
 func (l *Lab) up(ctx context.Context) error {
 	if err := l.save(); err != nil {
+		return err
+	}
+	if err := raiseLimits(); err != nil {
 		return err
 	}
 	if err := copyProgram(l.self()); err != nil {
@@ -87,7 +100,7 @@ func (l *Lab) up(ctx context.Context) error {
 	tars := make(chan []string, 1)
 	images := func() []string { t := <-tars; tars <- t; return t }
 	group.Go(func() error {
-		t, err := WriteImages(ctx, l.source, Version, l.path("images"), l.toolImages())
+		t, err := writeImages(ctx, l.source, Version, l.path("images"), l.ownSpecs())
 		tars <- t
 		l.step("images")
 		return err

@@ -30,7 +30,7 @@ func nameFlag() cli.Flag {
 
 // Commands are the commands below "lab".
 func Commands() []*cli.Command {
-	visible := []*cli.Command{upCommand(), downCommand(), statusCommand(), execCommand(), nodeCommand(), imagesCommand(), logsCommand()}
+	visible := []*cli.Command{upCommand(), downCommand(), statusCommand(), execCommand(), nodeCommand(), imagesCommand(), toolsCommand(), logsCommand()}
 	return append(append(visible, internalCommands()...), sdn.Commands()...)
 }
 
@@ -50,8 +50,7 @@ func upCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			began := time.Now()
-			say := func(format string, args ...any) { _, _ = fmt.Fprintf(c.App.ErrWriter, format+"\n", args...) }
+			began, say := time.Now(), progress(c)
 			l, err := lab.Up(ctx, lab.Options{Config: layout.Config{
 				Name: c.String("name"), Clusters: c.Int("clusters"), Nodes: c.Int("nodes"), SDNMode: c.String("sdn-mode"),
 			}, Say: say})
@@ -189,22 +188,6 @@ func nodeCommand() *cli.Command {
 				Action: on(func(s *machine.Spec, _ *lab.Lab) error { return s.PowerOff(10 * time.Second) })},
 			{Name: "start", Usage: "boot the node again on its disk: its pods come back", ArgsUsage: "NODE", Flags: []cli.Flag{nameFlag()},
 				Action: on(func(s *machine.Spec, l *lab.Lab) error { return l.Boot(s) })},
-		},
-	}
-}
-
-func imagesCommand() *cli.Command {
-	return &cli.Command{
-		Name: "images", Usage: "build the container images, and load them into a lab's nodes if one is up",
-		Flags: []cli.Flag{nameFlag(),
-			&cli.StringFlag{Name: "dir", Value: "dist/images", Usage: "`FOLDER` for the tarballs when no lab is up"},
-			&cli.StringFlag{Name: "version", Value: lab.Version, Usage: "`TAG` of the product's images"}},
-		Action: func(c *cli.Context) error {
-			tars, err := lab.Images(c.Context, c.String("name"), c.String("version"), c.String("dir"))
-			for _, t := range tars {
-				_, _ = fmt.Fprintln(c.App.Writer, t)
-			}
-			return err
 		},
 	}
 }

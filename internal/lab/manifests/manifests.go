@@ -100,8 +100,11 @@ func Apply(ctx context.Context, cfg *rest.Config, crds string, v Values) error {
 
 func readFolder(dir string) ([]*unstructured.Unstructured, error) {
 	names, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
-	if err != nil || len(names) == 0 {
-		return nil, fmt.Errorf("no definitions in %s: %w", dir, err)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no definitions in %s: the cache of the lab's tools is damaged; remove it, and sdn-tunnel lab tools builds it again", dir)
 	}
 	var out []*unstructured.Unstructured
 	for _, name := range names {
