@@ -26,8 +26,6 @@ const (
 	tagKey, tagValue = "sdn-tunnel", "port"
 	// linkKey records the index of the link that the port was made for.
 	linkKey = "sdn-tunnel-link"
-	// ifindexKey holds, at the interface, the index of the link that was plugged in.
-	ifindexKey = "sdn-tunnel-ifindex"
 )
 
 // OVS is a Switch: an Open vSwitch that runs on this node.
@@ -117,19 +115,8 @@ func (o *OVS) find(ctx context.Context, table, name, columns string) ([][]json.R
 func (o *OVS) AddPort(ctx context.Context, bridge, port string, link int) error {
 	tag := "external_ids:" + tagKey + "=" + tagValue
 	_, err := o.vsctl(ctx, "--may-exist", "add-port", bridge, port,
-		"--", "set", "port", port, tag, "--", "set", "interface", port, tag)
-	if err != nil {
-		return err
-	}
-	rows, err := o.find(ctx, "interface", port, "ifindex")
-	if err != nil || len(rows) == 0 {
-		return err
-	}
-	var ifindex int64
-	if json.Unmarshal(rows[0][0], &ifindex) != nil || ifindex == 0 {
-		return nil // no link yet: the switch plugs in the one that comes
-	}
-	_, err = o.vsctl(ctx, "set", "interface", port, fmt.Sprintf("external_ids:%s=%d", ifindexKey, ifindex))
+		"--", "set", "port", port, tag,
+		"--", "set", "interface", port, tag, fmt.Sprintf("external_ids:%s=%d", linkKey, link))
 	return err
 }
 

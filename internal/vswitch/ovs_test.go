@@ -115,6 +115,7 @@ func (o *realOVS) gateway([]netip.Prefix) (nodepath.Gateway, error) {
 
 func (o *realOVS) deleteBridge()         { o.vsctl("del-br br0") }
 func (o *realOVS) addLink()              { o.nodeSh("ip link add sdntun1 type veth peer name sdntun0") }
+func (o *realOVS) linkIndex() int        { return linkIndex(o.node, "sdntun1") }
 func (o *realOVS) deleteLink()           { o.nodeSh("ip link del sdntun1") }
 func (o *realOVS) foreignPort()          { o.vsctl("add-port br0 sdntun1") }
 func (o *realOVS) deletePort()           { o.vsctl("del-port sdntun1") }

@@ -50,6 +50,11 @@ func parseInterface(row []json.RawMessage, s *State) {
 	if json.Unmarshal(row[2], &s.Error) != nil {
 		s.Error = ""
 	}
+	// A datapath in user space keeps a port's number when the link goes.
+	var ifindex int64
+	if json.Unmarshal(row[3], &ifindex) == nil && ifindex == 0 && s.OFPort > 0 {
+		s.OFPort, s.Error = 0, "its link is gone (No such device)"
+	}
 }
 
 // parseMap reads ["map",[[key,value],…]] of strings; anything else is an empty map.

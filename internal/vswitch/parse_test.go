@@ -22,14 +22,14 @@ func TestParseInterface(t *testing.T) {
 		"somebody else's":            {`{"data":[[7,["map",[["ip","10.128.0.5"],["owner","sdn-tunnel"]]],["set",[]],7]]}`, State{OFPort: 7}},
 		"a value that looks like it": {`{"data":[[7,["map",[["note","[\"sdn-tunnel\",\"port\"]"]]],["set",[]],7]]}`, State{OFPort: 7}},
 		"its link is gone": {
-			`{"data":[[5,["map",[["sdn-tunnel","port"],["sdn-tunnel-ifindex","4"]]],["set",[]],0]]}`,
-			State{Tagged: true, Error: "its link is gone (No such device)"},
+			`{"data":[[5,["map",[["sdn-tunnel","port"],["sdn-tunnel-link","4"]]],["set",[]],0]]}`,
+			State{Tagged: true, Link: 4, Error: "its link is gone (No such device)"},
 		},
 		"its link is another one": {
-			`{"data":[[5,["map",[["sdn-tunnel","port"],["sdn-tunnel-ifindex","4"]]],["set",[]],6]]}`,
-			State{OFPort: 5, Tagged: true, Stale: true},
+			`{"data":[[5,["map",[["sdn-tunnel","port"],["sdn-tunnel-link","4"]]],["set",[]],6]]}`,
+			State{OFPort: 5, Tagged: true, Link: 4},
 		},
-		"number beyond OpenFlow's":   {`{"data":[[4294967296,["map",[]],["set",[]],["set",[]]]]}`, State{}},
+		"number beyond OpenFlow's": {`{"data":[[4294967296,["map",[]],["set",[]],["set",[]]]]}`, State{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rows, err := parseRows(tt.out, 4)

@@ -31,7 +31,6 @@ type State struct {
 	Tagged       bool   // and marked as ours
 	OFPort       uint32 // 0: none (yet)
 	Link         int    // index of the link that the port was made for; 0: not known
-	Stale        bool   // the link was made again under its name since it was plugged in
 	Error        string // why the switch cannot use the port
 }
 
@@ -187,16 +186,10 @@ func (p *Part) syncPort(ctx context.Context) (uint32, []string, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if s.Stale { // a datapath in user space goes on listening to the link that is gone
-		if err := p.cfg.Switch.DeletePort(ctx, p.cfg.Bridge, p.cfg.Port); err != nil {
-			return 0, nil, err
-		}
-		changes = append(changes, fmt.Sprintf("port %s of %s unplugged: its link is another one", p.cfg.Port, p.cfg.Bridge))
-		s.OnBridge = false
-	}
 	link := p.link()
 	if s.OnBridge && s.Tagged && link != 0 && s.Link != link {
-		// The link was made again under its name: the switch still holds the old one.
+		// The link was made again under its name: a datapath in user space goes on
+		// reading from the one that is gone.
 		if err := p.cfg.Switch.DeletePort(ctx, p.cfg.Bridge, p.cfg.Port); err != nil {
 			return 0, nil, err
 		}

@@ -17,7 +17,7 @@ func newPart(t *testing.T, s Switch, n node) *Part {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.gateway = n.gateway
+	p.gateway, p.link = n.gateway, n.linkIndex
 	return p
 }
 

@@ -34,6 +34,7 @@ type node interface {
 	deleteBridge()
 	addLink()
 	deleteLink()
+	linkIndex() int
 	foreignPort() // sdntun1, without our mark
 	deletePort()
 	foreignFlow()
@@ -47,7 +48,8 @@ type node interface {
 // fakeNode is the Fake in a node that is not there either.
 type fakeNode struct {
 	*Fake
-	mac net.HardwareAddr
+	mac   net.HardwareAddr
+	index int // of the link
 }
 
 func (n *fakeNode) reset() { n.DeleteBridge("br0"); n.DeleteLink("sdntun1") }
@@ -57,7 +59,8 @@ func (n *fakeNode) addBridge() {
 	n.setGateway(gatewayMAC)
 }
 func (n *fakeNode) deleteBridge()    { n.DeleteBridge("br0") }
-func (n *fakeNode) addLink()         { n.AddLink("sdntun1") }
+func (n *fakeNode) addLink()         { n.index++; n.AddLink("sdntun1") }
+func (n *fakeNode) linkIndex() int   { return n.index }
 func (n *fakeNode) deleteLink()      { n.DeleteLink("sdntun1") }
 func (n *fakeNode) foreignPort()     { n.AddForeignPort("br0", "sdntun1") }
 func (n *fakeNode) deletePort()      { _ = n.DeletePort(context.Background(), "br0", "sdntun1") }
