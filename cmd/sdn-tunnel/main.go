@@ -18,7 +18,7 @@ func main() {
 	err := cli.New(sdntunnel.Files(), labcmd.Commands()).RunContext(ctx, os.Args)
 	interrupted := ctx.Err() != nil
 	stop()
-	if err != nil {
+	if err != nil && err.Error() != "" { // a command that was run has said what was wrong itself
 		fmt.Fprintln(os.Stderr, "sdn-tunnel:", err)
 	}
 	os.Exit(cli.ExitCode(err, interrupted))
