@@ -31,11 +31,11 @@ type netConf struct {
 	StateDir string `json:"stateDir"`
 }
 
-// podArgs are the arguments that the container runtime gives.
+// podArgs are the arguments that the container runtime gives, by the protocol's names.
 type podArgs struct {
 	types.CommonArgs
-	K8S_POD_NAME      types.UnmarshallableString //nolint:staticcheck // the names are the protocol's
-	K8S_POD_NAMESPACE types.UnmarshallableString //nolint:staticcheck // the names are the protocol's
+	K8S_POD_NAME      types.UnmarshallableString
+	K8S_POD_NAMESPACE types.UnmarshallableString
 }
 
 // RunCNI is the plugin: it does what CNI's environment and standard input ask for, and

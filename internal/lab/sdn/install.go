@@ -150,34 +150,44 @@ func (in *installer) established(ctx context.Context, name string) error {
 // applyAll writes objects whose types may have been served for only a moment: it asks
 // the server for them until it knows all.
 func (in *installer) applyAll(ctx context.Context, objects []*unstructured.Unstructured) error {
-	var last error
-	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
-		var groups []*restmapper.APIGroupResources
-		if groups, last = restmapper.GetAPIGroupResources(in.discovery); last != nil {
-			return false, nil // asked again: a group that is new may not be served yet
-		}
-		mapper := restmapper.NewDiscoveryRESTMapper(groups)
-		for len(objects) > 0 {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		mapper, unserved := in.mapper()
+		for unserved == nil && len(objects) > 0 {
 			gvk := objects[0].GroupVersionKind()
 			m, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 			if meta.IsNoMatchError(err) {
-				last = err
-				return false, nil
+				unserved = err
+				break
 			}
 			if err == nil {
 				err = in.apply(ctx, objects[0], m.Resource)
 			}
 			if err != nil {
-				return false, err
+				return err
 			}
 			objects = objects[1:]
 		}
-		return true, nil
-	})
-	if wait.Interrupted(err) && last != nil {
-		return fmt.Errorf("objects of OpenShift's API: %w: %w", err, last)
+		if unserved == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("objects of OpenShift's API: %w: %w", ctx.Err(), unserved)
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return err
+}
+
+// mapper knows what the server serves now. It fails while a group is too new to be
+// served.
+func (in *installer) mapper() (meta.RESTMapper, error) {
+	groups, err := restmapper.GetAPIGroupResources(in.discovery)
+	if err != nil {
+		return nil, err
+	}
+	return restmapper.NewDiscoveryRESTMapper(groups), nil
 }
 
 // readDefinitions reads OpenShift's definitions; without any, no object of it is served.
