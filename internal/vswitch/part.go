@@ -241,7 +241,8 @@ func (p *Part) dropFlows(ctx context.Context) error {
 }
 
 // Watch calls notify when the bridge, its ports or our flows change. Changes of the
-// gateway link are for internal/nodepath to notice.
+// gateway link are for internal/nodepath to notice, those of the port's link for
+// internal/tunnelns.
 func (p *Part) Watch(ctx context.Context, notify func()) error {
 	return p.cfg.Switch.Watch(ctx, p.cfg.Bridge, notify)
 }

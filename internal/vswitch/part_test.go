@@ -75,7 +75,14 @@ func TestPartRepairs(t *testing.T) {
 		if !p.UserspaceDatapath() {
 			t.Error("the datapath is in user space, and not told so")
 		}
-		events := watching(t, p)
+		events := make(chan struct{}, 1)
+		notify := func() {
+			select {
+			case events <- struct{}{}:
+			default:
+			}
+		}
+		watching(t, p, notify)
 		for _, fault := range []struct {
 			name string
 			do   func()
@@ -88,7 +95,7 @@ func TestPartRepairs(t *testing.T) {
 			{"port deleted", n.deletePort},
 			{"port not marked as ours", func() { n.deletePort(); n.foreignPort() }},
 			{"switch restarted", n.restart},
-			{"link made again", func() { n.deleteLink(); n.addLink() }},
+			{"link made again", func() { n.deleteLink(); n.addLink(); notify() }}, // tunnelns tells
 			{"bridge made again", func() { n.deleteBridge(); n.addBridge() }},
 		} {
 			quiet(events)

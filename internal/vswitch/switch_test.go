@@ -195,7 +195,6 @@ var switchTests = []struct {
 		told("port added", func() { must(t, s.AddPort(t.Context(), "br0", "sdntun1", 0)) })
 		told("flow added", func() { must(t, s.Bundle(t.Context(), "br0", "add "+ourFlow)) })
 		told("flow deleted", func() { n.edit("delete", ovsflow.DeleteOurs) })
-		told("link deleted", n.deleteLink)
 		told("port deleted", n.deletePort)
 		told("restart", n.restart)
 		told("bridge deleted", n.deleteBridge)

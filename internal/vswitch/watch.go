@@ -35,12 +35,12 @@ type (
 		UUID        string            `ovsdb:"_uuid"`
 		Name        string            `ovsdb:"name"`
 		OFPort      *int              `ovsdb:"ofport"`
-		IfIndex     *int              `ovsdb:"ifindex"`
 		ExternalIDs map[string]string `ovsdb:"external_ids"`
 	}
 )
 
-// Watch follows the database, and the flows by an OpenFlow flow monitor.
+// Watch follows the database, and the flows by an OpenFlow flow monitor. Of a port whose
+// link goes or is made again it may not tell; the kernel does (tunnelns.Part's Watch).
 func (o *OVS) Watch(ctx context.Context, bridge string, notify func()) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {

@@ -113,32 +113,38 @@ func texts(t *testing.T, dump string) string {
 	return b.String()
 }
 
-// watching runs Watch and gives what it notifies by.
-func watching(t *testing.T, w interface {
-	Watch(context.Context, func()) error
-}) <-chan struct{} {
-	return watchFunc(t, w.Watch)
+// watching runs the part's Watch until the test ends.
+func watching(t *testing.T, p *Part, notify func()) {
+	t.Helper()
+	watchUntilEnd(t, func(ctx context.Context) error { return p.Watch(ctx, notify) })
 }
 
+// watchFunc runs watch until the test ends and gives what it notifies by.
 func watchFunc(t *testing.T, watch func(context.Context, func()) error) <-chan struct{} {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	events, done := make(chan struct{}, 1), make(chan error, 1)
-	go func() {
-		done <- watch(ctx, func() {
+	events := make(chan struct{}, 1)
+	watchUntilEnd(t, func(ctx context.Context) error {
+		return watch(ctx, func() {
 			select {
 			case events <- struct{}{}:
 			default:
 			}
 		})
-	}()
+	})
+	return events
+}
+
+func watchUntilEnd(t *testing.T, watch func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- watch(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("watch: %v", err)
 		}
 	})
-	return events
 }
 
 // quiet waits until nothing has been notified for a while.
