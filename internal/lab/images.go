@@ -121,12 +121,17 @@ func tarName(ref string) string {
 
 const versionVariable = "github.com/sdn-tunnel/sdn-tunnel/internal/version.Version"
 
+// goBuild builds a static program of the source tree.
 func goBuild(ctx context.Context, source, pkg, out, version string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -X "+versionVariable+"="+version, "-o", out, "./"+pkg)
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if b, err := cmd.CombinedOutput(); err != nil {
+	b, err := cmd.CombinedOutput()
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("build %s: %w", pkg, context.Cause(ctx))
+	}
+	if err != nil {
 		return fmt.Errorf("build %s: %w\n%s", pkg, err, bytes.TrimSpace(b))
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 type Status struct {
 	Name       string          `json:"name"`
 	StateDir   string          `json:"stateDir"`
+	Complete   bool            `json:"complete"` // Up went through to its end
 	SDNMode    string          `json:"sdnMode"`
 	Datapath   string          `json:"datapath"`
 	Kubeconfig string          `json:"kubeconfig"`
@@ -48,6 +49,8 @@ func (l *Lab) Status() Status {
 		Name: l.Name, StateDir: l.StateDir, SDNMode: l.SDNMode, Datapath: string(datapath()),
 		Kubeconfig: l.KubeconfigPath(), Inventory: l.InventoryPath(), SSHKey: l.SSHKeyPath(),
 	}
+	_, err := os.Stat(l.InventoryPath()) // Up writes it last
+	s.Complete = err == nil
 	for _, c := range l.Clusters {
 		pki := func(name string) string { return l.path("clusters", c.Name, "pki", name) }
 		cs := ClusterStatus{

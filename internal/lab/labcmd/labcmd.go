@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -79,7 +80,7 @@ func statusCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			l, err := lab.Open(c.String("name"))
 			if err != nil {
-				return err
+				return withOthers(err)
 			}
 			s := l.Status()
 			switch c.String("output") {
@@ -96,9 +97,21 @@ func statusCommand() *cli.Command {
 	}
 }
 
+// withOthers adds which labs there are to the error that there is no such lab.
+func withOthers(err error) error {
+	names, _ := lab.Names() // only a hint
+	if !errors.Is(err, lab.ErrNone) || len(names) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; there is: %s", err, strings.Join(names, ", "))
+}
+
 func printStatus(w io.Writer, s lab.Status) {
 	p := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 	p("lab %s: SDN mode %s, Open vSwitch datapath %s", s.Name, s.SDNMode, s.Datapath)
+	if !s.Complete {
+		p("half up: it is still being made, or that failed; sdn-tunnel lab down --name %s removes it", s.Name)
+	}
 	for _, c := range s.Clusters {
 		p("cluster %-8s %-4s API %s  OAuth %s  pods %s  services %s", c.Name, upOff(c.Up), c.API, c.OAuth, c.Pods, c.Services)
 		for _, n := range c.Nodes {
@@ -205,7 +218,7 @@ func logsCommand() *cli.Command {
 			spec, err := l.NodeMachine(c.Args().Get(0))
 			if err != nil {
 				if spec, err = l.ControlPlaneMachine(c.Args().Get(0)); err != nil {
-					return err
+					return fmt.Errorf("lab %s has no node and no cluster %q: see sdn-tunnel lab status", l.Name, c.Args().Get(0))
 				}
 			}
 			pattern := "*.log"
