@@ -79,8 +79,8 @@ func TestPowerOff(t *testing.T) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- child.Wait() }()
+	ended := make(chan struct{})
+	go func() { _ = child.Wait(); close(ended) }() // killed
 	if err := s.savePid(child.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
