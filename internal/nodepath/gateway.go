@@ -11,7 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// ErrNoGateway: the node's SDN has not set up its gateway link (yet).
+// ErrNoGateway means that the node's SDN has not set up its gateway link (yet).
 var ErrNoGateway = errors.New("the node has no gateway into its host subnet")
 
 // Gateway is the SDN's own way into the host subnet, from the node.

@@ -19,7 +19,8 @@ import (
 const retryWatch = time.Second
 
 // Watch calls notify when a link, address, route or rule of the namespace, the node's
-// links or main routes, or the namespace's name changes.
+// links or main routes, or the namespace's name changes. A sysctl changed by hand makes
+// no event: that is left to the next Apply, at the latest the agent's regular one.
 func (p *Part) Watch(ctx context.Context, notify func()) error {
 	every := func(Event) { notify() }
 	return KeepWatching(ctx, p.cfg.Log, func(ctx context.Context) error {
@@ -53,7 +54,7 @@ func KeepWatching(ctx context.Context, log *slog.Logger, watch func(context.Cont
 	for {
 		err := watch(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // a watch that ends with its context has not failed
 		}
 		if err == nil {
 			continue
@@ -111,7 +112,7 @@ func (n Namespace) identity() [2]uint64 {
 	if !n.Exists() || unix.Stat(n.path, &st) != nil {
 		return [2]uint64{}
 	}
-	return [2]uint64{uint64(st.Dev), st.Ino}
+	return [2]uint64{st.Dev, st.Ino}
 }
 
 // concernsNode leaves out what pods' comings and goings cause: veth links of others,

@@ -89,7 +89,7 @@ func (f *Fake) AddForeignPort(bridge, port string) {
 // ports are kept and numbered anew, flows are gone.
 func (f *Fake) Stop() { f.change("", func() { f.down = true }) }
 
-// Start: see Stop.
+// Start brings back what Stop ended.
 func (f *Fake) Start() {
 	f.change("", func() {
 		f.down = false

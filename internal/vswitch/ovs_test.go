@@ -30,7 +30,7 @@ func startOVS(t *testing.T) *realOVS {
 		t.Skip("needs ovs-vswitchd")
 	}
 	id := fmt.Sprintf("sdntest-%dv", os.Getpid())
-	dir, err := os.MkdirTemp("", "ovs") // short: the path of a Unix socket has 107 bytes
+	dir, err := os.MkdirTemp("", "ovs") //nolint:usetesting // short: the path of a Unix socket has 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 
 // Kinds of errors that callers can tell apart.
 var (
-	ErrNoOVS    = errors.New("Open vSwitch does not answer; is it installed and running on this node?")
+	ErrNoOVS    = errors.New("the node's Open vSwitch does not answer; is it installed and running?")
 	ErrNoBridge = errors.New("the bridge does not exist; is OpenShift SDN running on this node?")
 )
 

@@ -193,7 +193,14 @@ func repaired(t *testing.T, x *testNode, dp mesh.DataPlane, format string, args 
 	done := make(chan error, 2)
 	go func() { done <- x.ns.Watch(ctx, notify) }()
 	go func() { done <- x.wg.Watch(ctx, notify) }()
-	defer func() { cancel(); <-done; <-done }()
+	defer func() {
+		cancel()
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Errorf("watch: %v", err)
+			}
+		}
+	}()
 	time.Sleep(300 * time.Millisecond)
 	select {
 	case <-events: // the watches' first call
