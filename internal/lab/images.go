@@ -17,6 +17,7 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/image"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/layout"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/machine"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/tools"
 )
 
 // Names of the images. The product's own are what its roles deploy by default.
@@ -89,6 +90,9 @@ func writeImages(ctx context.Context, source, version, dir string, more []image.
 // buildImages builds programs into bin and their images, and more, into dir, a tarball
 // each, and returns those. A tarball whose contents did not change is left as it is.
 func buildImages(ctx context.Context, source, version, bin, dir string, programs []program, more []image.Spec) ([]string, error) {
+	if err := tools.NeedGo(); err != nil {
+		return nil, err
+	}
 	for _, d := range []string{bin, dir} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return nil, err

@@ -34,8 +34,8 @@ func (s Set) Asset(name string) string { return filepath.Join(s.Dir, name) }
 // Ensure gives the set that the pins ask for, building it if it is not in the cache.
 // Several processes may call it at once; one builds, the others wait.
 func (b Builder) Ensure(ctx context.Context) (Set, error) {
-	if _, err := exec.LookPath("go"); err != nil {
-		return Set{}, errors.New("the lab builds its programs with Go, and there is no go in PATH: https://go.dev/dl, or apt install golang-go; go.mod names the version")
+	if err := NeedGo(); err != nil {
+		return Set{}, err
 	}
 	key, err := b.key(ctx)
 	if err != nil {
@@ -94,6 +94,14 @@ func (b Builder) build(ctx context.Context, dir string) error {
 		return fmt.Errorf("complete the tools: %w", err)
 	}
 	b.say("tools: complete after %.0f s", time.Since(start).Seconds())
+	return nil
+}
+
+// NeedGo says whether there is a Go to build with.
+func NeedGo() error {
+	if _, err := exec.LookPath("go"); err != nil {
+		return errors.New("the lab builds its programs with Go, and there is no go in PATH: https://go.dev/dl has the version that go.mod names")
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package tools
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -66,5 +67,49 @@ func TestKubernetesIsToldItsVersion(t *testing.T) {
 func TestAMissingPinIsNamed(t *testing.T) {
 	if _, err := (Builder{Source: source(t)}).pinned(".", "example.com/none"); err == nil {
 		t.Fatal("no error")
+	}
+}
+
+func TestWithoutGo(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if _, err := (Builder{Source: source(t), Cache: t.TempDir()}).Ensure(t.Context()); err == nil || !strings.Contains(err.Error(), "go.dev/dl") {
+		t.Errorf("got %v, want where to get Go", err)
+	}
+	if err := needs(t.Context()); err == nil || !strings.Contains(err.Error(), "apt install gcc pkg-config libseccomp-dev") {
+		t.Errorf("got %v, want the packages that runc's build needs", err)
+	}
+}
+
+func TestASetThatIsThereIsNotBuilt(t *testing.T) {
+	b := Builder{Source: source(t), Cache: t.TempDir(), Progress: func(s string) { t.Error("said " + s) }}
+	key, err := b.key(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := filepath.Join(b.Cache, key)
+	if err := os.Mkdir(want, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if set, err := b.Ensure(t.Context()); err != nil || set.Dir != want {
+		t.Errorf("got %s, %v; want %s", set.Dir, err, want)
+	}
+}
+
+func TestAssetsAreCopied(t *testing.T) {
+	b, dst := Builder{Source: source(t)}, t.TempDir()
+	for _, a := range assets {
+		if a.module != "../.." {
+			continue // its module is in the cache only where the tools were built
+		}
+		if err := b.copyAsset(t.Context(), a, dst); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dst, "002_hostsubnets.crd.yaml")); err != nil {
+		t.Error(err)
+	}
+	missing := asset{name: "none", module: "../..", path: "github.com/openshift/api", files: []string{"none/*.yaml"}}
+	if err := b.copyAsset(t.Context(), missing, dst); err == nil || !strings.Contains(err.Error(), "none/*.yaml") {
+		t.Errorf("a pattern without a file: %v", err)
 	}
 }
