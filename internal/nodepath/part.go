@@ -60,6 +60,10 @@ func (p *Part) Apply(_ context.Context, dp mesh.DataPlane) ([]string, error) {
 	}
 	defer h.Close()
 	gw, err := findGateway(h, p.cfg.Link, dp.Local)
+	if err != nil && len(dp.Local) == 0 {
+		gone, cleared := p.clear(h)
+		return gone, errors.Join(err, cleared)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +76,24 @@ func (p *Part) Apply(_ context.Context, dp mesh.DataPlane) ([]string, error) {
 	}
 	routed, err := tunnelns.SyncRoutes(h, gw.Link, routes(dp, gw, mtu.Tunnel))
 	return append(changes, routed...), err
+}
+
+// clear takes routes and neighbour away from the gateway link; without the link there are
+// none.
+func (p *Part) clear(h *netlink.Handle) ([]string, error) {
+	link, err := h.LinkByName(p.cfg.Link)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find link %s: %w", p.cfg.Link, err)
+	}
+	changes, err := p.syncNeighbour(h, link, netip.Addr{})
+	if err != nil {
+		return changes, err
+	}
+	gone, err := tunnelns.SyncRoutes(h, link, nil)
+	return append(changes, gone...), err
 }
 
 // routes lead by the tunnel address, which is on no link of the node: onlink. Their MTU

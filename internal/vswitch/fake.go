@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -138,7 +139,7 @@ func (f *Fake) plug() {
 // find is the bridge, or why there is none.
 func (f *Fake) find(bridge string) (*fakeBridge, error) {
 	if f.down {
-		return nil, ErrNoOVS
+		return nil, fmt.Errorf("%w: %w", ErrNoOVS, fs.ErrNotExist) // as when its socket is gone
 	}
 	b := f.bridges[bridge]
 	if b == nil {

@@ -75,7 +75,7 @@ func (o *OVS) ofctl(ctx context.Context, stdin string, args ...string) (string, 
 // State reads bridge and port from the database.
 func (o *OVS) State(ctx context.Context, bridge, port string) (State, error) {
 	if _, err := os.Stat(filepath.Join(o.runDir, "db.sock")); errors.Is(err, fs.ErrNotExist) {
-		return State{}, fmt.Errorf("%w (no socket in %s)", ErrNoOVS, o.runDir)
+		return State{}, fmt.Errorf("%w (no socket in %s: %w)", ErrNoOVS, o.runDir, fs.ErrNotExist)
 	}
 	rows, err := o.find(ctx, "bridge", bridge, bridgeColumns)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -19,6 +20,7 @@ import (
 var (
 	ErrNoOVS    = errors.New("the node's Open vSwitch does not answer; is it installed and running?")
 	ErrNoBridge = errors.New("the bridge does not exist; is OpenShift SDN running on this node?")
+	ErrNoSubnet = errors.New("the node has no accepted host subnet, so nothing is sent its way; see the TunnelNode's conditions")
 )
 
 // Userspace is the type of a bridge whose datapath runs in ovs-vswitchd itself.
@@ -138,6 +140,9 @@ func (p *Part) Apply(ctx context.Context, dp mesh.DataPlane) ([]string, error) {
 	if err != nil {
 		return changes, err
 	}
+	if len(dp.Local) == 0 { // the node has no subnet any more, or not yet
+		return changes, errors.Join(p.dropFlows(ctx), ErrNoSubnet)
+	}
 	gw, err := p.gateway(dp.Local)
 	if err != nil {
 		return changes, err
@@ -191,6 +196,9 @@ func (p *Part) syncPort(ctx context.Context) (uint32, []string, error) {
 		// The link was made again under its name: a datapath in user space goes on
 		// reading from the one that is gone.
 		if err := p.cfg.Switch.DeletePort(ctx, p.cfg.Bridge, p.cfg.Port); err != nil {
+			return 0, nil, err
+		}
+		if err := p.dropFlows(ctx); err != nil {
 			return 0, nil, err
 		}
 		s.OnBridge = false
@@ -247,10 +255,11 @@ func (p *Part) Watch(ctx context.Context, notify func()) error {
 	return p.cfg.Switch.Watch(ctx, p.cfg.Bridge, notify)
 }
 
-// Remove takes flows and port away. Without switch or bridge there are none.
+// Remove takes flows and port away. Without a switch's socket or without the bridge there
+// are none; a switch that only does not answer may still have them, which is an error.
 func (p *Part) Remove(ctx context.Context) error {
 	_, err := p.cfg.Switch.State(ctx, p.cfg.Bridge, p.cfg.Port)
-	if errors.Is(err, ErrNoOVS) || errors.Is(err, ErrNoBridge) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNoBridge) {
 		return nil
 	}
 	if err != nil {
