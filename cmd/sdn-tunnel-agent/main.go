@@ -7,8 +7,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 )
+
+// The goroutine of main alone runs on the process's first thread, which the kernel takes
+// for the process itself and Go cannot end: one that enters a network namespace and
+// cannot come back must be on another.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
