@@ -11,6 +11,8 @@ import (
 const (
 	oldestMajor = 1
 	oldestMinor = 24
+	// admissionMinor has ValidatingAdmissionPolicy, and tokens that name the pod's node.
+	admissionMinor = 30
 )
 
 // openShiftSDN is the name of the supported network type, in any case.
@@ -64,6 +66,10 @@ func (p *planner) checkCluster(c *Facts) {
 	if c.Major < oldestMajor || c.Major == oldestMajor && c.Minor < oldestMinor {
 		p.conflict(c.Name, "version", "upgrade the cluster to Kubernetes 1.24 (OpenShift 4.11) or newer",
 			"Kubernetes %d.%d is too old", c.Major, c.Minor)
+	}
+	if c.Major == 1 && c.Minor >= oldestMinor && c.Minor < admissionMinor {
+		p.warn(c.Name, "Kubernetes 1.%d has no ValidatingAdmissionPolicy (1.%d has): an agent's account could write the TunnelNodes of other nodes of its cluster",
+			c.Minor, admissionMinor)
 	}
 	if !strings.HasPrefix(c.Server, "https://") {
 		p.conflict(c.Name, "server", "give the https:// URL of the API server", "%q is no such URL", c.Server)

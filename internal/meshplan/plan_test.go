@@ -34,7 +34,7 @@ func addrs(ss ...string) []netip.Addr {
 
 // cluster makes the facts of the i-th cluster with two nodes.
 func cluster(name string, i int) Facts {
-	f := Facts{Name: name, Server: fmt.Sprintf("https://api.%s.example.org:6443", name), Major: 1, Minor: 27,
+	f := Facts{Name: name, Server: fmt.Sprintf("https://api.%s.example.org:6443", name), Major: 1, Minor: 30,
 		Platform: OpenShift, NetworkType: "OpenShiftSDN",
 		PodCIDRs: pfx(fmt.Sprintf("10.%d.0.0/14", 128+4*i)), ServiceCIDRs: pfx(fmt.Sprintf("172.%d.0.0/16", 30-i))}
 	for k := range 2 {
@@ -200,6 +200,7 @@ func TestWarnings(t *testing.T) {
 		"no subnet yet":    {func(in *Input) { in.Clusters[0].Nodes[0].HostSubnets = nil }, "no host subnet yet"},
 		"no services":      {func(in *Input) { in.Clusters[0].ServiceCIDRs = nil }, "no service network"},
 		"IPv6":             {func(in *Input) { in.Clusters[0].PodCIDRs = append(in.Clusters[0].PodCIDRs, pfx("fd01::/48")...) }, "only IPv4"},
+		"old API server":   {func(in *Input) { in.Clusters[0].Minor = 29 }, "no ValidatingAdmissionPolicy"},
 		"unused endpoints": {func(in *Input) { in.Options.StaticEndpoints = map[string]string{"a": "b"} }, "not used"},
 		"unused node port": {func(in *Input) { in.Options.NodePort = 30000 }, "not used"},
 		"kept outside": {func(in *Input) {
