@@ -1,5 +1,7 @@
 package image
 
+import "os"
+
 // Agent is the image of sdn-tunnel-agent, from its binary: with the Open vSwitch
 // clients and nft, which it runs.
 func Agent(ref, binary string) Spec {
@@ -13,11 +15,19 @@ func Agent(ref, binary string) Spec {
 	}
 }
 
-// Controller is the image of sdn-tunnel-controller: the binary, run by nobody.
+// authorities is where Debian keeps the certificates that the system trusts.
+const authorities = "/etc/ssl/certs/ca-certificates.crt"
+
+// Controller is the image of sdn-tunnel-controller: the binary, run by nobody, and the
+// host's authorities if it has any, for members with publicly signed certificates.
 func Controller(ref, binary string) Spec {
+	files := map[string]string{"/usr/bin/sdn-tunnel-controller": binary}
+	if _, err := os.Stat(authorities); err == nil {
+		files[authorities] = authorities
+	}
 	return Spec{
 		Ref:        ref,
-		Files:      map[string]string{"/usr/bin/sdn-tunnel-controller": binary},
+		Files:      files,
 		Dirs:       []string{"/tmp"},
 		Entrypoint: []string{"/usr/bin/sdn-tunnel-controller"},
 		User:       "65532:65532",
