@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -150,8 +151,8 @@ func (p *Part) Apply(_ context.Context, dp mesh.DataPlane) ([]string, error) {
 func (p *Part) syncConfig(dp mesh.DataPlane) (changes []string, err error) {
 	err = p.device(func(c *wgctrl.Client, dev *wgtypes.Device) error {
 		var cfg wgtypes.Config
-		if dev.PrivateKey != p.cfg.Key.key {
-			cfg.PrivateKey = &p.cfg.Key.key
+		if key := p.cfg.Key.raw(); dev.PrivateKey != key {
+			cfg.PrivateKey = &key
 			changes = append(changes, "private key set")
 		}
 		if port := int(dp.ListenPort); dev.ListenPort != port {
@@ -188,13 +189,20 @@ func (p *Part) resolved(dp mesh.DataPlane) []want {
 	return ws
 }
 
+// remember keeps what was set. A peer whose new name is not resolved yet still has the
+// endpoint that it had, so that what the name leads to is then known to be another one.
 func (p *Part) remember(ws []want) {
+	before := maps.Clone(p.set)
 	clear(p.set)
 	clear(p.refs)
 	for _, w := range ws {
 		p.refs[w.PublicKey] = w.Ref
-		if w.endpoint.IsValid() {
-			p.set[w.PublicKey] = w.endpoint
+		e := w.endpoint
+		if !e.IsValid() {
+			e = before[w.PublicKey]
+		}
+		if e.IsValid() {
+			p.set[w.PublicKey] = e
 		}
 	}
 }

@@ -140,7 +140,8 @@ func (n *names) lookup(ctx context.Context, host string) bool {
 		return false
 	}
 	s.wait, s.next = 0, time.Now().Add(lookupAgain)
-	if slices.Contains(found, s.addr) {
+	// Resolvers may answer ::ffff:192.0.2.1 for 192.0.2.1; kept is the plain form.
+	if slices.ContainsFunc(found, func(a netip.Addr) bool { return a.Unmap() == s.addr }) {
 		return false
 	}
 	s.addr = found[0].Unmap()

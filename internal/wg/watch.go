@@ -64,7 +64,7 @@ func (p *Part) drifted() bool {
 	differs := false
 	err := p.device(func(_ *wgctrl.Client, dev *wgtypes.Device) error {
 		peers, _ := diff(p.resolved(p.wanted), dev.Peers, time.Now())
-		differs = len(peers) > 0 || dev.PrivateKey != p.cfg.Key.key || dev.ListenPort != int(p.wanted.ListenPort)
+		differs = len(peers) > 0 || dev.PrivateKey != p.cfg.Key.raw() || dev.ListenPort != int(p.wanted.ListenPort)
 		return nil
 	})
 	return err != nil || differs
