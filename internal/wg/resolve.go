@@ -55,18 +55,23 @@ func (n *names) want(peers []mesh.Peer) {
 			wanted[p.Endpoint.Host] = true
 		}
 	}
+	changed := false
 	for h := range n.hosts {
 		if !wanted[h] {
 			delete(n.hosts, h)
+			changed = true
 		}
 	}
 	for h := range wanted {
 		if n.hosts[h] == nil {
 			n.hosts[h] = &name{}
-			select {
-			case n.poke <- struct{}{}:
-			default:
-			}
+			changed = true
+		}
+	}
+	if changed {
+		select {
+		case n.poke <- struct{}{}:
+		default:
 		}
 	}
 }
