@@ -30,6 +30,8 @@ func TestMesh(t *testing.T) {
 				{"a second deploy changes nothing", secondDeployChangesNothing},
 				{"every pair of nodes passes, and the underlay sees no pod address", verifyAndCapture},
 				{"the private keys are nowhere in the API", keysStayOnNodes},
+				{"agents are held to their own node", agentsAreHeldToTheirNode},
+				{"peers read the mesh and nothing else", peersReadAndNothingElse},
 				{"policy of the SDN holds for remote traffic", func(t *testing.T, l *lab) { policy(t, l, mode) }},
 				{"drift is repaired", driftIsRepaired},
 				{"traffic survives the agent's death", agentDies},
