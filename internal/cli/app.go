@@ -33,13 +33,15 @@ unreachable, as ansible-playbook says it; 130 interrupted.`
 // New is the command line. files are the embedded playbooks; lab are the lab's commands.
 func New(files fs.FS, lab []*ucli.Command) *ucli.App {
 	app := &ucli.App{
-		Name:                 "sdn-tunnel",
-		Usage:                "an encrypted mesh between the pod networks of clusters",
-		Description:          description,
-		Version:              version.String(),
-		EnableBashCompletion: true,
-		HideVersion:          true,
-		ExitErrHandler:       func(*ucli.Context, error) {},
+		// A comma in -e belongs to the value.
+		DisableSliceFlagSeparator: true,
+		Name:                      "sdn-tunnel",
+		Usage:                     "an encrypted mesh between the pod networks of clusters",
+		Description:               description,
+		Version:                   version.String(),
+		EnableBashCompletion:      true,
+		HideVersion:               true,
+		ExitErrHandler:            func(*ucli.Context, error) {},
 		Commands: []*ucli.Command{
 			initCommand(), planCommand(files), deployCommand(files), verifyCommand(files), statusCommand(files),
 			teardownCommand(files), versionCommand(), completionCommand(),

@@ -22,7 +22,8 @@ type lab struct {
 
 // result is how a command ended.
 type result struct {
-	out  string // both streams
+	out  string // what it printed; of a command that failed or printed nothing, both streams
+	diag string // what it said on standard error
 	code int
 	took time.Duration
 }
@@ -82,7 +83,7 @@ func (l *lab) run(t *testing.T, limit time.Duration, args ...string) result {
 	cmd.Stdout, cmd.Stderr = &out, &diag
 	start := time.Now()
 	err := cmd.Run()
-	r := result{out: out.String(), took: time.Since(start)}
+	r := result{out: out.String(), diag: diag.String(), took: time.Since(start)}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		r.code = exit.ExitCode()
 	} else if err != nil {

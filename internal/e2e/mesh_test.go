@@ -25,6 +25,8 @@ func TestMesh(t *testing.T) {
 				step func(*testing.T, *lab)
 			}{
 				{"a plan touches nothing and names no conflict", planIsClean},
+				{"bad input stops before the first change", badInput},
+				{"a login by user and password does", userAndPassword},
 				{"check mode before the first deploy writes nothing and shows what would be", checkModeWritesNothing},
 				{"the first deploy links the clusters", firstDeploy},
 				{"a second deploy changes nothing", secondDeployChangesNothing},
