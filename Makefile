@@ -56,7 +56,7 @@ test-unit: modules ## packages, with real API servers and network namespaces whe
 
 .PHONY: test-lab
 test-lab: build ## whole clusters: deploy, verify, drift, faults, teardown, in both modes of the SDN
-	SDN_TUNNEL_LAB_TESTS=1 go test -count=1 -p 1 -timeout 60m -v ./internal/lab ./internal/e2e | grep -vE '^=== (RUN|PAUSE|CONT|NAME)'
+	SDN_TUNNEL_LAB_TESTS=1 go test -count=1 -p 1 -timeout 60m -v ./internal/lab ./internal/e2e | grep --line-buffered -vE '^=== (RUN|PAUSE|CONT|NAME)'
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (10s)
