@@ -80,7 +80,7 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	}
 	changes, err := carryOut(ctx, e, objects, args)
 	if err != nil {
-		return result, fmt.Errorf("cluster %s: %w%s", name, err, soFar(changes, call.Check))
+		return result, fmt.Errorf("cluster %s: %w%s%s", name, err, explain(ctx, acc, args.Name, objects), soFar(changes, call.Check))
 	}
 	return cluster.Result(name, changes)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/module"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/inventory"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/meshplan"
 )
 
@@ -50,7 +51,7 @@ func run(_ context.Context, _ module.Call, args Args) (module.Result, error) {
 		result.Warnings = append(result.Warnings, strings.TrimPrefix(w.Cluster+": "+w.Detail, ": "))
 	}
 	slices.Sort(args.Variables)
-	result.Warnings = append(result.Warnings, unknownVariables(args.Variables)...)
+	result.Warnings = append(result.Warnings, inventory.Unknown(args.Variables)...)
 	return result, nil
 }
 

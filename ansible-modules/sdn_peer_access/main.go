@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -21,6 +22,7 @@ import (
 type Args struct {
 	Members   []cluster.Member `arg:"members,required"`
 	Namespace string           `arg:"namespace" default:"sdn-tunnel"`
+	Leaving   []string         `arg:"leaving"`
 	State     string           `arg:"state" default:"present" choices:"present,absent"`
 }
 
@@ -39,7 +41,7 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	o := peeraccess.Options{DryRun: call.Check}
 	var changes []ssa.Change
 	if args.State == "absent" {
-		changes, err = remove(ctx, sides, o)
+		changes, err = remove(ctx, sides, args.Leaving, o)
 	} else {
 		changes, err = ensure(ctx, sides, o)
 	}
@@ -95,13 +97,34 @@ func ensure(ctx context.Context, sides []peeraccess.Side, o peeraccess.Options) 
 	return changes, nil
 }
 
-func remove(ctx context.Context, sides []peeraccess.Side, o peeraccess.Options) ([]ssa.Change, error) {
+// remove takes all identities away or, if some members leave only, theirs: in them every
+// one, in the others that of each that leaves.
+func remove(ctx context.Context, sides []peeraccess.Side, leaving []string, o peeraccess.Options) ([]ssa.Change, error) {
 	var changes []ssa.Change
 	for _, s := range sides {
-		gone, err := peeraccess.RemoveAll(ctx, s, o)
+		gone, err := leave(ctx, s, leaving, o)
 		changes = append(changes, gone...)
 		if err != nil {
 			return changes, fmt.Errorf("cluster %s: %w", s.Cluster, err)
+		}
+	}
+	return changes, nil
+}
+
+func leave(ctx context.Context, s peeraccess.Side, leaving []string, o peeraccess.Options) ([]ssa.Change, error) {
+	if len(leaving) == 0 || slices.Contains(leaving, s.Cluster) {
+		return peeraccess.RemoveAll(ctx, s, o)
+	}
+	var changes []ssa.Change
+	for _, peer := range leaving {
+		for _, step := range []func(context.Context, peeraccess.Side, string, peeraccess.Options) ([]ssa.Change, error){
+			peeraccess.Forget, peeraccess.Revoke,
+		} {
+			gone, err := step(ctx, s, peer, o)
+			changes = append(changes, gone...)
+			if err != nil {
+				return changes, err
+			}
 		}
 	}
 	return changes, nil

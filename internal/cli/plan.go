@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	ucli "github.com/urfave/cli/v2"
@@ -48,6 +49,9 @@ func runPlan(c *ucli.Context, files fs.FS) error {
 		return err
 	}
 	plan, conflicts := meshplan.Make(in)
+	for _, warning := range inv.Warnings {
+		plan.Warnings = append(plan.Warnings, meshplan.Warning{Detail: warning})
+	}
 	if c.String("output") == "json" {
 		enc := json.NewEncoder(c.App.Writer)
 		enc.SetIndent("", "  ")
@@ -108,7 +112,7 @@ func writePlan(w io.Writer, in meshplan.Input, plan meshplan.Plan, conflicts []m
 		return err
 	}
 	for _, warning := range plan.Warnings {
-		fmt.Fprintf(w, "warning: %s %s\n", warning.Cluster, warning.Detail)
+		fmt.Fprintf(w, "warning: %s\n", strings.TrimSpace(warning.Cluster+" "+warning.Detail))
 	}
 	for _, c := range conflicts {
 		fmt.Fprintf(w, "conflict: %s\n", c)

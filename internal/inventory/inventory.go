@@ -29,6 +29,8 @@ type Inventory struct {
 	Clusters []Cluster
 	// Vars are the variables that hold for all members, e.g. tunnel_port, evaluated.
 	Vars map[string]any
+	// Warnings name variables that nothing reads, with what may have been meant.
+	Warnings []string
 }
 
 // Cluster is one member and the way to its API.

@@ -29,6 +29,8 @@ type evaluated struct {
 	Errors map[string]string `json:"errors"`
 	// Folder is the inventory's, if it is a file's or folder's.
 	Folder string `json:"folder"`
+	// Names are all variables of the host.
+	Names []string `json:"names"`
 	// Order are the hosts of the group clusters.
 	Order []string `json:"order"`
 }
@@ -108,6 +110,12 @@ func assemble(hosts map[string]evaluated) (Inventory, error) {
 		}
 	}
 	inv.Vars = hosts[first].Values
+	var names []string
+	for _, e := range hosts {
+		names = append(names, e.Names...)
+	}
+	slices.Sort(names)
+	inv.Warnings = Unknown(slices.Compact(names))
 	return inv, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -236,8 +237,14 @@ func (p *Part) checkPort(port int) error {
 }
 
 func (p *Part) explain(err error, port uint16) error {
-	if !errors.Is(err, unix.EADDRINUSE) {
+	if !portTaken(err) {
 		return err
 	}
 	return fmt.Errorf("UDP port %d of the node is taken by another program; find it with `ss -lunp sport = :%d` and stop it, or choose another tunnel_port: %w", port, port, err)
+}
+
+// portTaken tells whether the cable could not open its port. Userspace WireGuard answers
+// with the number of the error, which wgctrl gives as text only.
+func portTaken(err error) bool {
+	return errors.Is(err, unix.EADDRINUSE) || strings.HasSuffix(err.Error(), fmt.Sprintf("errno=%d", -int(unix.EADDRINUSE)))
 }

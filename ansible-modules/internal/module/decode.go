@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/spelling"
 )
 
 // Field is one argument of a struct type, as its tags say:
@@ -100,7 +102,7 @@ func (d *decoder) structure(path string, given map[string]any, v reflect.Value) 
 	}
 	slices.Sort(unknown)
 	for _, key := range unknown {
-		if near := Nearest(key, known); near != "" {
+		if near := spelling.Nearest(key, known); near != "" {
 			d.fail(join(path, key), "unknown argument; did you mean %s?", near)
 			continue
 		}

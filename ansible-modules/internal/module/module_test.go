@@ -141,15 +141,6 @@ func TestSecretIsNeverShown(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	known := []string{"tunnel_port", "service_type", "namespace"}
-	for name, want := range map[string]string{"tunel_port": "tunnel_port", "service_tpye": "service_type", "password": "", "x": ""} {
-		if got := Nearest(name, known); got != want {
-			t.Errorf("%s: %q, want %q", name, got, want)
-		}
-	}
-}
-
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"items":[{"name":"a","port":"1"}],"labels":{"a":null},"words":"a,b","any":{"x":[1]}}`))
 	f.Add([]byte(`{"items":"[{}]","pool":"x","wait":[]}`))

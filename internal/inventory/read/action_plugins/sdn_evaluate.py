@@ -31,6 +31,7 @@ class ActionModule(ActionBase):
                 errors[name] = str(e)
         body = {
             "values": values,
+            "names": sorted(str(name) for name in task_vars),
             "errors": errors,
             "folder": task_vars.get("inventory_dir"),
             "order": list(task_vars.get("groups", {}).get("clusters", [])),

@@ -1,4 +1,5 @@
-package module
+// Package spelling finds the word that was meant.
+package spelling
 
 // Nearest is the known name that name is most likely a misspelling of, or "".
 func Nearest(name string, known []string) string {

@@ -1,11 +1,11 @@
-package main
+package inventory
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/module"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/spelling"
 )
 
 // known are the variables that the playbooks read; inventory.example describes them.
@@ -21,19 +21,19 @@ var known = []string{
 var ansibles = []string{
 	"environment", "group_names", "groups", "hostvars", "inventory_dir", "inventory_file", "inventory_hostname",
 	"inventory_hostname_short", "module_setup", "omit", "play_hosts", "playbook_dir", "role_name", "role_names",
-	"role_path", "gather_subset", "vars",
+	"role_path", "gather_subset", "vars", "playbook_name",
 }
 
-// unknownVariables warns of names that nothing reads, with what may have been meant. Names
+// Unknown warns of names that nothing reads, with what may have been meant. Names
 // with the prefixes ansible_, sdn_ and vault_ belong to others.
-func unknownVariables(names []string) []string {
+func Unknown(names []string) []string {
 	var warnings []string
 	for _, name := range names {
 		if slices.Contains(known, name) || slices.Contains(ansibles, name) || foreign(name) {
 			continue
 		}
 		warning := fmt.Sprintf("the inventory sets %s, which nothing reads", name)
-		if near := module.Nearest(name, known); near != "" {
+		if near := spelling.Nearest(name, known); near != "" {
 			warning += "; did you mean " + near + "?"
 		}
 		warnings = append(warnings, warning)
