@@ -45,11 +45,9 @@ func MeasureMTU(node Namespace, peers []mesh.Peer, podLink string) (MTU, error) 
 		for _, l := range links {
 			byIndex[l.Attrs().Index] = l.Attrs().MTU
 		}
-		overhead := overheadIPv4
+		ipv6 := false
 		for _, a := range endpoints(peers) {
-			if a.Is6() {
-				overhead = overheadIPv6
-			}
+			ipv6 = ipv6 || a.Is6()
 			if mtu := pathMTU(h, a, byIndex); mtu > 0 && (m.Underlay == 0 || mtu < m.Underlay) {
 				m.Underlay = mtu
 			}
@@ -57,10 +55,20 @@ func MeasureMTU(node Namespace, peers []mesh.Peer, podLink string) (MTU, error) 
 		if m.Underlay == 0 {
 			m.Underlay = defaultMTU
 		}
-		m.Tunnel = max(m.Underlay-overhead, minMTU)
+		m.Tunnel = tunnelMTU(m.Underlay, ipv6)
 		return nil
 	})
 	return m, err
+}
+
+// tunnelMTU is what fits into the WireGuard packets of an underlay; on one too small for
+// that, the outer packets are fragmented. One peer reached by IPv6 counts for all.
+func tunnelMTU(underlay int, ipv6 bool) int {
+	overhead := overheadIPv4
+	if ipv6 {
+		overhead = overheadIPv6
+	}
+	return max(underlay-overhead, minMTU)
 }
 
 // endpoints are the peers' literal addresses, and one of documentation (RFC 5737) that

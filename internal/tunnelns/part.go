@@ -12,6 +12,7 @@ import (
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Names of what the agent makes on a node.
@@ -67,7 +68,8 @@ func (c Config) withDefaults() Config {
 
 // Part keeps the namespace and what is in it, without the WireGuard interface.
 type Part struct {
-	cfg Config
+	cfg   Config
+	clamp string // the table as nft showed it after the last load; Apply's alone
 
 	mu  sync.Mutex
 	mtu MTU
@@ -228,7 +230,8 @@ func deleteLink(h *netlink.Handle, name string) error {
 	if err == nil {
 		err = h.LinkDel(link)
 	}
-	if err != nil {
+	// The end of a pair whose namespace has been deleted may go at this very moment.
+	if err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("delete link %s: %w", name, err)
 	}
 	return nil
