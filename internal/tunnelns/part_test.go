@@ -54,7 +54,7 @@ func state(t *testing.T, n Namespace) string {
 	t.Helper()
 	in := "nsenter --net=" + n.path
 	return sh(t, `%[1]s sh -c '
-echo "# links"; ip -o link | cut -d" " -f2- | sed "s/ qlen [0-9]*//; s/\\\\ *//"
+echo "# links"; ip -o link | cut -d" " -f2- | sed "s/ qlen [0-9]*//; s/\\ */ /; s/ state [A-Z]*//; s/,LOWER_UP//; s/NO-CARRIER,//; s/,M-DOWN//"
 echo "# addresses"; ip -br addr | awk "{ \$2 = \"\"; print }" | sed "s/ fe80::[^ ]*//; s/  */ /g; s/ $//"
 echo "# routes"; ip route; ip -6 route | grep -v fe80
 echo "# neighbours"; ip neigh show nud permanent
