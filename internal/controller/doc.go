@@ -12,7 +12,11 @@
 //
 // Of two claims that clash (a key, an endpoint, an address), each cluster prefers its
 // own nodes', then the one that it has known longer: the age is that of the object in
-// its own API, mirrors too, so that no member can make itself older. Within a cluster
+// its own API, mirrors too, so that no member can make itself older. Nor can it lend an
+// old node's age to a new claim: where a mirror is to change to a key or an endpoint
+// that a node of another member already holds here, the change is refused and the
+// mirror stays as it was. Of what nobody held before, whoever is seen first has it, so a
+// member that copies a claim before it is seen here wins it here. Within a cluster
 // all agents so judge alike. Clusters may judge differently: of two members that claim
 // the same key, a third may know either the longer. That is safe, for a claim that is
 // won carries nothing of the loser's: a node's prefixes must lie in what its own

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -14,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
@@ -41,7 +41,7 @@ type mirrors struct {
 
 func (r *mirrors) setup(mgr ctrl.Manager) error {
 	return builder.ControllerManagedBy(mgr).Named("mirror").
-		For(&v1alpha1.TunnelNode{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.TunnelNode{}, builder.WithPredicates(tunnelNodeMatters)).
 		WatchesRawSource(r.queue).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, SkipNameValidation: new(true)}).
 		Complete(r)
@@ -73,7 +73,11 @@ func (r *mirrors) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	if remote == nil || !remote.state().synced {
 		return reconcile.Result{}, nil // nothing is known: keep what there is
 	}
-	return reconcile.Result{}, r.mirror(ctx, remote, req.Name, existing)
+	err := r.mirror(ctx, remote, req.Name, existing)
+	if errors.Is(err, errTaken) {
+		return reconcile.Result{RequeueAfter: takenRetry}, nil // the holder may give it up
+	}
+	return reconcile.Result{}, err
 }
 
 // fanOut queues every node of a member, those here and those there.
@@ -139,6 +143,15 @@ func (r *mirrors) mirror(ctx context.Context, remote *remote, name string, exist
 	var is v1alpha1.TunnelNodeSpec
 	if existing != nil {
 		is = existing.Spec
+		if err := r.taken(ctx, is, n.Spec); errors.Is(err, errTaken) {
+			if r.refusals.add(remote.cluster, name, err.Error()) {
+				r.log.Warn("refused", "cluster", remote.cluster, "object", name, "err", err)
+			}
+			r.status.notify(statusKey)
+			return err
+		} else if err != nil {
+			return err
+		}
 	}
 	changed, err := applySpec(ctx, r.Client, existing, is, mirrored(n))
 	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {

@@ -51,7 +51,7 @@ func (r *nodes) setup(mgr ctrl.Manager) error {
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(byAnnotation),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.TunnelNode{}, handler.EnqueueRequestsFromMapFunc(r.byTunnelNode),
-			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+			builder.WithPredicates(tunnelNodeMatters)).
 		Watches(&v1alpha1.LinkedCluster{}, handler.EnqueueRequestsFromMapFunc(r.byMember),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		// One at a time: tunnel addresses are handed out here.

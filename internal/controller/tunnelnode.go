@@ -11,11 +11,16 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 )
 
 const tunnelNodeKind = "TunnelNode"
+
+// tunnelNodeMatters lets the agents' reports pass by. Labels matter: the other members
+// see a node only by its label.
+var tunnelNodeMatters = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
 
 // own is the controller's part of the TunnelNode of a node of its own member.
 func own(is *v1alpha1.TunnelNode) v1alpha1.TunnelNodeSpec {
