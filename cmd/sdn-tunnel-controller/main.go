@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -41,6 +43,7 @@ func app() *cli.App {
 			&cli.IntFlag{Name: "tunnel-port", EnvVars: []string{"TUNNEL_PORT"}, Value: nodeservice.DefaultPort, Usage: "UDP port of the tunnels"},
 			&cli.StringFlag{Name: "service-type", EnvVars: []string{"SERVICE_TYPE"}, Value: string(nodeservice.LoadBalancer), Usage: "LoadBalancer, NodePort, HostNetwork or Static"},
 			&cli.StringFlag{Name: "static-endpoints", EnvVars: []string{"STATIC_ENDPOINTS"}, Usage: "YAML `FILE`: node to address[:port], for service type Static"},
+			&cli.StringFlag{Name: "service-annotations", EnvVars: []string{"SERVICE_ANNOTATIONS"}, Usage: "YAML `FILE`: annotations of every node's Service; none if it is missing or empty"},
 			&cli.StringFlag{Name: "metrics-bind-address", EnvVars: []string{"METRICS_BIND_ADDRESS"}, Value: ":9656", Usage: "serves /metrics, /healthz and /readyz; 0: nothing"},
 			&cli.BoolFlag{Name: "leader-elect", EnvVars: []string{"LEADER_ELECT"}, Usage: "for more than one replica"},
 			&cli.StringFlag{Name: "kubeconfig", EnvVars: []string{"KUBECONFIG"}, Usage: "by default the pod's own service account"},
@@ -71,10 +74,34 @@ func run(c *cli.Context) error {
 			return fmt.Errorf("--static-endpoints: %w", err)
 		}
 	}
+	annotations, err := readAnnotations(c.String("service-annotations"))
+	if err != nil {
+		return fmt.Errorf("--service-annotations: %w", err)
+	}
+	o.Annotations = annotations
 	cfg, err := clientcmd.BuildConfigFromFlags("", c.String("kubeconfig"))
 	if err != nil {
 		return fmt.Errorf("access to this cluster's API: %w", err)
 	}
 	log.Info("starting", "cluster", o.Cluster, "version", version.String(), "server", cfg.Host)
 	return controller.Run(c.Context, cfg, o)
+}
+
+// readAnnotations reads a map; no file, a missing one and an empty one hold none.
+func readAnnotations(file string) (map[string]string, error) {
+	if file == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var m map[string]string
+	if err := yaml.UnmarshalStrict(raw, &m); err != nil {
+		return nil, fmt.Errorf("%s is not a map of names to texts: %w", file, err)
+	}
+	return m, nil
 }
