@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,9 +29,11 @@ type result struct {
 	took time.Duration
 }
 
-// up brings up a lab for the test and takes it away after it.
+// up brings up a lab for the test and takes it away after it. SDN_TUNNEL_LAB_NAME gives
+// it another name, for more than one run on a machine.
 func up(t *testing.T, name, mode string) *lab {
 	t.Helper()
+	name = cmp.Or(os.Getenv("SDN_TUNNEL_LAB_NAME"), name)
 	if os.Getenv("SDN_TUNNEL_LAB_TESTS") == "" {
 		t.Skip("whole clusters are tested with SDN_TUNNEL_LAB_TESTS=1 (make test-lab)")
 	}
