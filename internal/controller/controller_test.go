@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -322,10 +323,12 @@ func onlyReads(t *testing.T, east *member) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.List(t.Context(), &v1alpha1.TunnelNodeList{}); err != nil {
-		t.Error(err)
+	for _, list := range []client.ObjectList{&v1alpha1.TunnelNodeList{}, &corev1.ServiceList{}, &discoveryv1.EndpointSliceList{}} {
+		if err := c.List(t.Context(), list); err != nil {
+			t.Errorf("%T: %v", list, err)
+		}
 	}
-	for _, list := range []client.ObjectList{&corev1.SecretList{}, &corev1.NodeList{}, &corev1.ServiceList{}, &corev1.PodList{}} {
+	for _, list := range []client.ObjectList{&corev1.SecretList{}, &corev1.NodeList{}, &corev1.ConfigMapList{}, &corev1.PodList{}} {
 		if err := c.List(t.Context(), list); !apierrors.IsForbidden(err) {
 			t.Errorf("%T: got %v, want forbidden", list, err)
 		}

@@ -34,7 +34,8 @@ func agentsAreHeldToTheirNode(t *testing.T, l *lab) {
 	}
 }
 
-// peersReadAndNothingElse: the identity that west has in east reads the mesh's objects.
+// peersReadAndNothingElse: the identity that west has in east reads the mesh's objects
+// and what services there are.
 func peersReadAndNothingElse(t *testing.T, l *lab) {
 	as := l.identity(t, "east", l.kubectl(t, "east", "-n", "sdn-tunnel", "create", "token", "sdn-tunnel-peer-west"))
 	for _, c := range []struct {
@@ -44,7 +45,14 @@ func peersReadAndNothingElse(t *testing.T, l *lab) {
 		{[]string{"get", "tunnelnodes"}, true},
 		{[]string{"get", "linkedclusters"}, true},
 		{[]string{"get", "nodes"}, false},
-		{[]string{"get", "services", "-A"}, false},
+		{[]string{"get", "services", "-A"}, true},
+		{[]string{"get", "endpointslices", "-A"}, true},
+		{[]string{"get", "namespaces"}, true},
+		{[]string{"auth", "can-i", "watch", "serviceexports.multicluster.x-k8s.io", "-A"}, true},
+		{[]string{"-n", "sdn-tunnel", "delete", "endpointslices", "--all"}, false},
+		{[]string{"get", "pods", "-A"}, false},
+		{[]string{"get", "configmaps", "-A"}, false},
+		{[]string{"get", "secrets", "-A"}, false},
 		{[]string{"-n", "sdn-tunnel", "get", "secrets"}, false},
 		{[]string{"delete", "tunnelnode", "east.east-1"}, false},
 		{[]string{"-n", "sdn-tunnel", "create", "token", "sdn-tunnel"}, false},

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -84,8 +85,8 @@ func (p *pair) secret() *corev1.Secret {
 	return &s
 }
 
-// reads tells whether the identity in the Secret may list TunnelNodes.
-func (p *pair) reads(s *corev1.Secret) error {
+// as is a client with the identity in the Secret.
+func (p *pair) as(s *corev1.Secret) client.Client {
 	p.Helper()
 	cfg, _, err := peeraccess.RestConfig(s)
 	if err != nil {
@@ -95,7 +96,49 @@ func (p *pair) reads(s *corev1.Secret) error {
 	if err != nil {
 		p.Fatal(err)
 	}
-	return c.List(p.Context(), &v1alpha1.TunnelNodeList{})
+	return c
+}
+
+// reads tells whether the identity in the Secret may list TunnelNodes.
+func (p *pair) reads(s *corev1.Secret) error {
+	p.Helper()
+	return p.as(s).List(p.Context(), &v1alpha1.TunnelNodeList{})
+}
+
+// readsWhatIsShared: in all namespaces, what services there are, and nothing else.
+func (p *pair) readsWhatIsShared(s *corev1.Secret) {
+	p.Helper()
+	peer := p.as(s)
+	for _, c := range []struct {
+		group, resource, verb string
+		may                   bool
+	}{
+		{"sdntunnel.io", "linkedclusters", "watch", true},
+		{"", "services", "get", true},
+		{"", "services", "list", true},
+		{"", "services", "watch", true},
+		{"", "services", "create", false},
+		{"", "services", "delete", false},
+		{"", "namespaces", "watch", true},
+		{"discovery.k8s.io", "endpointslices", "watch", true},
+		{"discovery.k8s.io", "endpointslices", "patch", false},
+		{"multicluster.x-k8s.io", "serviceexports", "watch", true},
+		{"multicluster.x-k8s.io", "serviceimports", "list", false},
+		{"", "endpoints", "list", false},
+		{"", "secrets", "list", false},
+		{"", "configmaps", "list", false},
+		{"", "pods", "list", false},
+		{"", "nodes", "list", false},
+	} {
+		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Group: c.group, Resource: c.resource, Verb: c.verb}}}
+		if err := peer.Create(p.Context(), review); err != nil {
+			p.Fatal(err)
+		}
+		if review.Status.Allowed != c.may {
+			p.Errorf("%s %s.%s: allowed %v, want %v", c.verb, c.resource, c.group, review.Status.Allowed, c.may)
+		}
+	}
 }
 
 // TestEnsure: an identity's whole life, each step said before it is done.
@@ -118,6 +161,7 @@ func TestEnsure(t *testing.T) {
 	if err := p.reads(first); err != nil {
 		t.Error(err)
 	}
+	p.readsWhatIsShared(first)
 	if got := p.ensure(peeraccess.Options{}); got != "" {
 		t.Errorf("second run: %s", got)
 	}
@@ -126,7 +170,7 @@ func TestEnsure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	late := peeraccess.Options{Now: func() time.Time { return token.RenewAt().Add(time.Second) }}
+	late := peeraccess.Options{Now: func() time.Time { return token.RenewAt().Add(time.Minute) }}
 	early := peeraccess.Options{Now: func() time.Time { return token.RenewAt().Add(-time.Second) }}
 	if got := p.ensure(early); got != "" {
 		t.Errorf("before half its life: %s", got)

@@ -2,7 +2,8 @@
 // member, and renews it.
 //
 // In the granting cluster A it makes, for a peer B, a service account that may read
-// linkedclusters and tunnelnodes and ask for tokens of its own, nothing else; in B it
+// linkedclusters and tunnelnodes, and what services there are (services, endpointslices,
+// namespaces, serviceexports), and ask for tokens of its own, nothing else; in B it
 // keeps a Secret with a kubeconfig of that account. The token is bound to expire; B's
 // controller renews it at half its life with the token itself, so that no other
 // credential of A is ever stored. Tokens appear in no error, log or change.

@@ -7,7 +7,8 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 )
 
-// clusterRole is what every peer may read.
+// clusterRole is what every peer may read: the mesh's objects, and of the cluster what
+// its services are (the namespaces, as CoreDNS answers for names in those only).
 const clusterRole = "sdn-tunnel-peer"
 
 // Name is the name of what belongs to a peer: the service account, Role and bindings
@@ -20,6 +21,11 @@ func labels(peer string) map[string]string {
 		"app.kubernetes.io/managed-by": v1alpha1.ManagerDeploy,
 		v1alpha1.LabelCluster:          peer,
 	}
+}
+
+// readable lets resources be read and watched, and nothing else.
+func readable(group string, resources ...string) *applyrbacv1.PolicyRuleApplyConfiguration {
+	return applyrbacv1.PolicyRule().WithAPIGroups(group).WithResources(resources...).WithVerbs("get", "list", "watch")
 }
 
 // declared are the objects in the granting cluster, in the order of making.
@@ -35,10 +41,11 @@ func declared(namespace, peer string) []any {
 		applycorev1.ServiceAccount(name, namespace).WithLabels(l).WithAutomountServiceAccountToken(false),
 		applyrbacv1.ClusterRole(clusterRole).
 			WithLabels(map[string]string{"app.kubernetes.io/name": "sdn-tunnel"}).
-			WithRules(applyrbacv1.PolicyRule().
-				WithAPIGroups(v1alpha1.GroupVersion.Group).
-				WithResources("linkedclusters", "tunnelnodes").
-				WithVerbs("get", "list", "watch")),
+			WithRules(
+				readable(v1alpha1.GroupVersion.Group, "linkedclusters", "tunnelnodes"),
+				readable("", "services", "namespaces"),
+				readable("discovery.k8s.io", "endpointslices"),
+				readable("multicluster.x-k8s.io", "serviceexports")),
 		applyrbacv1.ClusterRoleBinding(name).WithLabels(l).
 			WithRoleRef(ref("ClusterRole", clusterRole)).WithSubjects(subject()),
 		applyrbacv1.Role(name, namespace).WithLabels(l).
