@@ -3,16 +3,20 @@ package peeraccess_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
@@ -141,6 +145,60 @@ func (p *pair) readsWhatIsShared(s *corev1.Secret) {
 	}
 }
 
+// readsFromFiles: mounted anywhere, the Secret's keys are a kubeconfig that works and
+// has no token in it, so that a renewal changes the token's file only.
+func (p *pair) readsFromFiles(s *corev1.Secret) {
+	p.Helper()
+	dir := p.TempDir()
+	for _, key := range []string{peeraccess.FileKubeconfigKey, peeraccess.TokenKey} {
+		if err := os.WriteFile(filepath.Join(dir, key), s.Data[key], 0o600); err != nil {
+			p.Fatal(err)
+		}
+	}
+	if strings.Contains(string(s.Data[peeraccess.FileKubeconfigKey]), "eyJ") {
+		p.Error("the kubeconfig for files has the token in it")
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags("", filepath.Join(dir, peeraccess.FileKubeconfigKey))
+	if err != nil {
+		p.Fatal(err)
+	}
+	c, err := client.New(cfg, client.Options{Scheme: p.admin.Scheme(), Mapper: p.admin.RESTMapper()})
+	if err != nil {
+		p.Fatal(err)
+	}
+	if err := c.List(p.Context(), &v1alpha1.TunnelNodeList{}); err != nil {
+		p.Errorf("by the mounted files: %v", err)
+	}
+}
+
+// staysInStep: keys for files that someone changed are put right by the renewal without
+// a new token, and by a deploy; so is a Secret of an earlier version, which has none.
+func (p *pair) staysInStep() {
+	p.Helper()
+	for _, key := range []string{peeraccess.FileKubeconfigKey, peeraccess.TokenKey} {
+		want := p.secret()
+		broken := want.DeepCopy()
+		delete(broken.Data, key)
+		if err := p.admin.Update(p.Context(), broken); err != nil {
+			p.Fatal(err)
+		}
+		if _, renewed, err := peeraccess.Renew(p.Context(), p.admin, p.secret(), "east", "test", peeraccess.Options{}); err != nil || renewed {
+			p.Errorf("without %s: renewed %t, %v", key, renewed, err)
+		}
+		if diff := cmp.Diff(want.Data, p.secret().Data); diff != "" {
+			p.Errorf("without %s: the renewal did not put it back: %s", key, diff)
+		}
+		broken = p.secret()
+		broken.Data[key] = []byte("changed")
+		if err := p.admin.Update(p.Context(), broken); err != nil {
+			p.Fatal(err)
+		}
+		if got := p.ensure(peeraccess.Options{}); got != "update Secret west/sdn-tunnel-peer-east" {
+			p.Errorf("a deploy where %s was changed: %s", key, got)
+		}
+	}
+}
+
 // TestEnsure: an identity's whole life, each step said before it is done.
 func TestEnsure(t *testing.T) {
 	p := newPair(t)
@@ -162,6 +220,7 @@ func TestEnsure(t *testing.T) {
 		t.Error(err)
 	}
 	p.readsWhatIsShared(first)
+	p.readsFromFiles(first)
 	if got := p.ensure(peeraccess.Options{}); got != "" {
 		t.Errorf("second run: %s", got)
 	}
@@ -188,6 +247,7 @@ func TestEnsure(t *testing.T) {
 		t.Errorf("a deploy after half its life: %s", got)
 	}
 
+	p.staysInStep()
 	p.revoke()
 	if got := p.ensure(peeraccess.Options{}); !strings.Contains(got, "update Secret") {
 		t.Errorf("after the revocation: %s", got)

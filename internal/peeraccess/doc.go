@@ -6,5 +6,7 @@
 // namespaces, serviceexports), and ask for tokens of its own, nothing else; in B it
 // keeps a Secret with a kubeconfig of that account. The token is bound to expire; B's
 // controller renews it at half its life with the token itself, so that no other
-// credential of A is ever stored. Tokens appear in no error, log or change.
+// credential of A is ever stored. Beside it the Secret has the token alone and a
+// kubeconfig that names it as a file, for programs that have the Secret mounted. Tokens
+// appear in no error, log or change.
 package peeraccess

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// KubeconfigKey is the Secret's key.
+	// KubeconfigKey is the Secret's key for the controller, and the one that counts.
 	KubeconfigKey = "kubeconfig"
 	// DefaultExpiration is what is asked for; the API server may grant less.
 	DefaultExpiration = 30 * 24 * time.Hour
@@ -151,7 +151,8 @@ func usable(s *corev1.Secret, from, to Side, now time.Time) bool {
 	return err == nil && s.Labels[v1alpha1.LabelCluster] == from.Cluster &&
 		server.URL == from.Server.URL && server.TLSServerName == from.Server.TLSServerName &&
 		bytes.Equal(bytes.TrimSpace(server.CAData), bytes.TrimSpace(from.Server.CAData)) &&
-		token.Namespace == from.Namespace && token.Account == Name(to.Cluster) && token.Fresh(now)
+		token.Namespace == from.Namespace && token.Account == Name(to.Cluster) && token.Fresh(now) &&
+		inStep(s, from.Cluster, server, token)
 }
 
 // describe says what a Secret holds, without the token.
@@ -183,7 +184,7 @@ func requestToken(ctx context.Context, c Client, namespace, account string, expi
 
 // WriteSecret stores access to a member as the Secret that its LinkedCluster names.
 func WriteSecret(ctx context.Context, c ssa.Writer, namespace, cluster string, s Server, t Token, owner string) error {
-	raw, err := kubeconfig(cluster, s, t)
+	data, err := secretData(cluster, s, t)
 	if err != nil {
 		return err
 	}
@@ -191,7 +192,7 @@ func WriteSecret(ctx context.Context, c ssa.Writer, namespace, cluster string, s
 	config := applycorev1.Secret(name, namespace).
 		WithLabels(labels(cluster)).
 		WithType(corev1.SecretTypeOpaque).
-		WithData(map[string][]byte{KubeconfigKey: raw})
+		WithData(data)
 	if err := c.Apply(ctx, config, client.FieldOwner(owner), client.ForceOwnership); err != nil {
 		return fmt.Errorf("write Secret %s/%s: %w", namespace, name, err)
 	}

@@ -39,14 +39,22 @@ func (s Server) config(t Token) *rest.Config {
 }
 
 // Renew replaces a Secret's token by a new one if half its life is over, asking the
-// granting cluster with the old one. It returns the token that the Secret has then.
+// granting cluster with the old one. It returns the token that the Secret has then. Keys
+// for files that do not fit the token are put right.
 func Renew(ctx context.Context, c ssa.Writer, s *corev1.Secret, cluster string, owner string, o Options) (Token, bool, error) {
 	cfg, token, err := RestConfig(s)
 	if err != nil {
 		return Token{}, false, err
 	}
+	server, _, err := ParseKubeconfig(s.Data[KubeconfigKey])
+	if err != nil {
+		return token, false, err
+	}
 	if token.Fresh(o.now()) {
-		return token, false, nil
+		if inStep(s, cluster, server, token) {
+			return token, false, nil
+		}
+		return token, false, WriteSecret(ctx, c, s.Namespace, cluster, server, token, owner)
 	}
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
@@ -67,10 +75,6 @@ func Renew(ctx context.Context, c ssa.Writer, s *corev1.Secret, cluster string, 
 	fresh, err := parseToken(answer.Status.Token)
 	if err != nil {
 		return token, false, fmt.Errorf("renew the access to %s: %w", cluster, err)
-	}
-	server, _, err := ParseKubeconfig(s.Data[KubeconfigKey])
-	if err != nil {
-		return token, false, err
 	}
 	return fresh, true, WriteSecret(ctx, c, s.Namespace, cluster, server, fresh, owner)
 }

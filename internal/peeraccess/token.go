@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // Token is a service account's token and what it says of itself. Its String has no
@@ -63,20 +62,6 @@ func parseToken(raw string) (Token, error) {
 	}
 	return Token{raw: raw, Issued: time.Unix(claims.Issued, 0), Expiry: time.Unix(claims.Expiry, 0),
 		Namespace: namespace, Account: account}, nil
-}
-
-// kubeconfig makes the file that a Secret holds.
-func kubeconfig(cluster string, s Server, t Token) ([]byte, error) {
-	c := clientcmdapi.NewConfig()
-	c.Clusters[cluster] = &clientcmdapi.Cluster{Server: s.URL, CertificateAuthorityData: s.CAData, TLSServerName: s.TLSServerName}
-	c.AuthInfos[t.Account] = &clientcmdapi.AuthInfo{Token: t.raw}
-	c.Contexts[cluster] = &clientcmdapi.Context{Cluster: cluster, AuthInfo: t.Account, Namespace: t.Namespace}
-	c.CurrentContext = cluster
-	raw, err := clientcmd.Write(*c)
-	if err != nil {
-		return nil, fmt.Errorf("write the kubeconfig for %s: %w", cluster, err)
-	}
-	return raw, nil
 }
 
 // ParseKubeconfig reads what a Secret holds: the server and the token. It refuses a

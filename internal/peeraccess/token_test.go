@@ -52,11 +52,12 @@ func FuzzParseKubeconfig(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	raw, err := kubeconfig("west", Server{URL: "https://192.0.2.1:6443"}, token)
+	data, err := secretData("west", Server{URL: "https://192.0.2.1:6443"}, token)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(raw)
+	f.Add(data[KubeconfigKey])
+	f.Add(data[FileKubeconfigKey])
 	f.Add([]byte("{"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		server, token, err := ParseKubeconfig(raw)
@@ -107,10 +108,11 @@ func TestRedaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := kubeconfig("west", Server{URL: "https://192.0.2.1:6443"}, token)
+	data, err := secretData("west", Server{URL: "https://192.0.2.1:6443"}, token)
 	if err != nil {
 		t.Fatal(err)
 	}
+	raw := data[KubeconfigKey]
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s"}, Data: map[string][]byte{KubeconfigKey: raw}}
 	bad := &corev1.Secret{Data: map[string][]byte{KubeconfigKey: append([]byte("{"), raw...)}}
 	_, _, badErr := RestConfig(bad)
