@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"time"
 
@@ -14,9 +15,11 @@ import (
 
 // Args are the module's arguments.
 type Args struct {
-	Name    string         `arg:"name,required"`
-	Access  cluster.Access `arg:"access,required"`
-	Timeout int            `arg:"timeout" default:"30"`
+	Name         string         `arg:"name,required"`
+	Access       cluster.Access `arg:"access,required"`
+	PodCIDRs     []netip.Prefix `arg:"pod_cidrs"`
+	ServiceCIDRs []netip.Prefix `arg:"service_cidrs"`
+	Timeout      int            `arg:"timeout" default:"30"`
 }
 
 func main() { os.Exit(module.Main(run, os.Args[1:], os.Stdout)) }
@@ -29,7 +32,7 @@ func run(ctx context.Context, _ module.Call, args Args) (result module.Result, e
 		return result, err
 	}
 	defer func() { err = errors.Join(err, acc.Close(ctx)) }()
-	found, err := facts.Gather(ctx, acc.Config, args.Name)
+	found, err := facts.GatherWith(ctx, acc.Config, facts.Given{Name: args.Name, PodCIDRs: args.PodCIDRs, ServiceCIDRs: args.ServiceCIDRs})
 	if err != nil {
 		return result, err
 	}

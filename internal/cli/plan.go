@@ -42,7 +42,9 @@ func runPlan(c *ucli.Context, files fs.FS) error {
 		return err
 	}
 	err = parallel(len(members), func(i int) (err error) {
-		in.Clusters[i], err = facts.Gather(c.Context, members[i].access.Config, members[i].name)
+		in.Clusters[i], err = facts.GatherWith(c.Context, members[i].access.Config, facts.Given{
+			Name: members[i].name, PodCIDRs: inv.Clusters[i].PodCIDRs, ServiceCIDRs: inv.Clusters[i].ServiceCIDRs,
+		})
 		return err
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package inventory
 import (
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"regexp"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
@@ -33,10 +34,12 @@ type Inventory struct {
 	Warnings []string
 }
 
-// Cluster is one member and the way to its API.
+// Cluster is one member, the way to its API, and the networks that the operator gives
+// for it; none where the cluster itself is to tell them.
 type Cluster struct {
-	Name   string
-	Access kubeaccess.Args
+	Name                   string
+	Access                 kubeaccess.Args
+	PodCIDRs, ServiceCIDRs []netip.Prefix
 }
 
 // String returns a variable of all members, or def.

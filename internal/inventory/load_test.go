@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,6 +56,8 @@ all:
         east:
           kubeconfig: "{{ home }}/{{ inventory_hostname }}.kubeconfig"
           kube_context: "{{ inventory_hostname | upper }}"
+          pod_cidrs: ["10.{{ 100 + 28 }}.0.0/14", "fd01::/48"]
+          service_cidrs: 172.30.0.0/16
       vars:
         home: /srv
         base_port: 5000
@@ -74,6 +77,12 @@ func TestLoadEvaluatesTemplates(t *testing.T) {
 	if east.Kubeconfig != "/elsewhere/east.kubeconfig" || east.Context != "EAST" {
 		t.Errorf("east: %#v, kubeconfig %q", east, east.Kubeconfig)
 	}
+	if got := fmt.Sprint(inv.Clusters[0].PodCIDRs, inv.Clusters[0].ServiceCIDRs); got != "[10.128.0.0/14 fd01::/48] [172.30.0.0/16]" {
+		t.Errorf("networks of east: %s", got)
+	}
+	if got := fmt.Sprint(inv.Clusters[1].PodCIDRs, inv.Clusters[1].ServiceCIDRs); got != "[] []" {
+		t.Errorf("networks of west: %s", got)
+	}
 	if west.Password != "s3cret" || west.CAFile != filepath.Join(dir, "files/west.crt") || west.Username != "kubeadmin" {
 		t.Errorf("west: %#v, CA %q", west, west.CAFile)
 	}
@@ -88,7 +97,7 @@ func TestLoadEvaluatesTemplates(t *testing.T) {
 func TestLoadListForm(t *testing.T) {
 	list := `
 clusters:
-  - {name: east, kubeconfig: /k, context: e}
+  - {name: east, kubeconfig: /k, context: e, pod_cidrs: [10.128.0.0/14]}
   - {name: west, url: "https://w:6443", username: u, password: "{{ vault_password }}"}
 vault_password: p
 `
@@ -104,7 +113,7 @@ vault_password: p
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(inv.Clusters) != 2 || inv.Clusters[0].Access.Context != "e" || inv.Clusters[1].Access.Password != "p" {
+			if len(inv.Clusters) != 2 || inv.Clusters[0].Access.Context != "e" || len(inv.Clusters[0].PodCIDRs) != 1 || inv.Clusters[1].Access.Password != "p" {
 				t.Errorf("clusters %#v", inv.Clusters)
 			}
 		})
@@ -142,6 +151,9 @@ func TestLoadRefuses(t *testing.T) {
 		"bad template":         {group("    east: {kubeconfig: '{{ x'}\n"), "cluster east: kubeconfig:"},
 		"name is no label":     {group("    East_1: {}\n"), `cluster "East_1": its name must be a DNS label`},
 		"mapping for a string": {group("    east: {url: {a: 1}}\n"), "cluster east: url: want a string"},
+		"no address prefix":    {group("    east: {pod_cidrs: [10.128.0.0]}\n"), "cluster east: pod_cidrs: "},
+		"no list of prefixes":  {group("    east: {service_cidrs: {a: 1}}\n"), "cluster east: service_cidrs: want a list"},
+		"undefined network":    {group("    east: {pod_cidrs: '{{ nope }}'}\n"), "cluster east: pod_cidrs: 'nope' is undefined"},
 		"no clusters":          {"all:\n  hosts:\n    node1: {}\n", "no clusters"},
 		"not YAML":             {"all: [\n", "no clusters"},
 		"list of strings":      {list("      - east\n"), "clusters[0]: want a mapping"},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,11 +14,13 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
 )
 
-// accessVariables say how a cluster is reached; optionVariables hold for all members, and
-// are taken from the first cluster, as the playbooks' run_once does.
+// accessVariables say how a cluster is reached, networkVariables what its networks are;
+// optionVariables hold for all members, and are taken from the first cluster, as the
+// playbooks' run_once does.
 var (
-	accessVariables = []string{"kubeconfig", "kube_context", "url", "username", "password", "ca_file"}
-	optionVariables = []string{
+	accessVariables  = []string{"kubeconfig", "kube_context", "url", "username", "password", "ca_file"}
+	networkVariables = []string{"pod_cidrs", "service_cidrs"}
+	optionVariables  = []string{
 		"tunnel_mode", "tunnel_port", "tunnel_pool", "service_type", "static_endpoints",
 		"namespace", "test_image", "image_pull_policy",
 	}
@@ -141,5 +144,42 @@ func clusterOf(name string, e evaluated) (Cluster, error) {
 			*path = filepath.Join(e.Folder, p)
 		}
 	}
+	networks := []*[]netip.Prefix{&c.PodCIDRs, &c.ServiceCIDRs}
+	for i, field := range networkVariables {
+		var err error
+		if *networks[i], err = prefixes(e, field); err != nil {
+			return c, fmt.Errorf("cluster %s: %s: %w", name, field, err)
+		}
+	}
 	return c, nil
+}
+
+// prefixes reads a variable that is a list of address prefixes, or text with commas
+// between them, as Ansible's modules take it.
+func prefixes(e evaluated, field string) (list []netip.Prefix, err error) {
+	if why, failed := e.Errors[field]; failed {
+		return nil, errors.New(why)
+	}
+	var entries []any
+	switch v := e.Values[field].(type) {
+	case nil:
+	case []any:
+		entries = v
+	case string:
+		for word := range strings.SplitSeq(v, ",") {
+			if word = strings.TrimSpace(word); word != "" {
+				entries = append(entries, word)
+			}
+		}
+	default:
+		return nil, errors.New("want a list of address prefixes")
+	}
+	for _, entry := range entries {
+		p, err := netip.ParsePrefix(fmt.Sprint(entry))
+		if err != nil {
+			return nil, fmt.Errorf("%w: want address prefixes such as 10.128.0.0/14", err)
+		}
+		list = append(list, p)
+	}
+	return list, nil
 }

@@ -12,7 +12,7 @@ import (
 var known = []string{
 	"agent_image", "agent_metrics_address", "appname", "ca_file", "clusters", "controller_image",
 	"controller_replicas", "image_pull_policy", "kube_context", "kubeconfig", "namespace", "password",
-	"rollout_timeout", "service_account_name", "service_annotations", "service_type", "static_endpoints",
+	"pod_cidrs", "rollout_timeout", "service_account_name", "service_annotations", "service_cidrs", "service_type", "static_endpoints",
 	"test_image", "tunnel_mode", "tunnel_pool", "tunnel_port", "url", "username", "vip_timeout", "vnid",
 	"wireguard_install", "wireguard_userspace",
 }

@@ -94,7 +94,7 @@ func (p *planner) checkNetworkType(c *Facts) {
 
 func (p *planner) checkPrefixes(c *Facts) {
 	if len(c.PodCIDRs) == 0 {
-		p.conflict(c.Name, "podCIDRs", "declare the pod network in the inventory", "no pod network was found")
+		p.conflict(c.Name, "podCIDRs", "set pod_cidrs for the cluster in the inventory", "no pod network was found")
 	}
 	if len(c.ServiceCIDRs) == 0 {
 		p.warn(c.Name, "no service network was found: its services will not be reachable from the others")
@@ -156,7 +156,7 @@ func (p *planner) checkSubnets(c *Facts, subnets []claim) {
 		if !slices.ContainsFunc(c.PodCIDRs, func(pod netip.Prefix) bool {
 			return s.prefix.IsValid() && pod.Bits() <= s.prefix.Bits() && pod.Contains(s.prefix.Addr())
 		}) {
-			p.conflict(c.Name, s.field, "correct podCIDRs in the inventory: it must hold every node's subnet",
+			p.conflict(c.Name, s.field, "correct pod_cidrs of the cluster in the inventory: they must hold every node's subnet",
 				"%v is in none of the pod CIDRs %v", s.prefix, c.PodCIDRs)
 		}
 	}

@@ -33,6 +33,7 @@ type sample struct {
 	Items  []inner           `arg:"items"`
 	Labels map[string]string `arg:"labels"`
 	Pool   netip.Prefix      `arg:"pool"`
+	Pools  []netip.Prefix    `arg:"pools"`
 	Any    any               `arg:"any"`
 }
 
@@ -44,14 +45,18 @@ func TestDecode(t *testing.T) {
 		want sample
 		err  string
 	}{
-		"defaults":               {in: `{}`, want: defaults},
-		"null is not given":      {in: `{"state":null,"wait":null}`, want: defaults},
-		"number as text":         {in: `{"count":"1421"}`, want: with(func(s *sample) { s.Count = 1421 })},
-		"boolean as text":        {in: `{"wait":"no"}`, want: with(func(s *sample) { s.Wait = false })},
-		"text as number":         {in: `{"labels":{"a":1}}`, want: with(func(s *sample) { s.Labels = map[string]string{"a": "1"} })},
-		"words with commas":      {in: `{"words":"a, b"}`, want: with(func(s *sample) { s.Words = []string{"a", "b"} })},
-		"list as text":           {in: `{"items":"[{\"name\":\"x\"}]"}`, want: with(func(s *sample) { s.Items = []inner{{"x", 5555}} })},
-		"text unmarshaler":       {in: `{"pool":"100.127.0.0/16"}`, want: with(func(s *sample) { s.Pool = netip.MustParsePrefix("100.127.0.0/16") })},
+		"defaults":          {in: `{}`, want: defaults},
+		"null is not given": {in: `{"state":null,"wait":null}`, want: defaults},
+		"number as text":    {in: `{"count":"1421"}`, want: with(func(s *sample) { s.Count = 1421 })},
+		"boolean as text":   {in: `{"wait":"no"}`, want: with(func(s *sample) { s.Wait = false })},
+		"text as number":    {in: `{"labels":{"a":1}}`, want: with(func(s *sample) { s.Labels = map[string]string{"a": "1"} })},
+		"words with commas": {in: `{"words":"a, b"}`, want: with(func(s *sample) { s.Words = []string{"a", "b"} })},
+		"list as text":      {in: `{"items":"[{\"name\":\"x\"}]"}`, want: with(func(s *sample) { s.Items = []inner{{"x", 5555}} })},
+		"text unmarshaler":  {in: `{"pool":"100.127.0.0/16"}`, want: with(func(s *sample) { s.Pool = netip.MustParsePrefix("100.127.0.0/16") })},
+		"list of such, as text": {in: `{"pools":"10.0.0.0/8, fd00::/8"}`, want: with(func(s *sample) {
+			s.Pools = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+		})},
+		"one of such is none":    {in: `{"pools":["10.0.0.0/8","x"]}`, err: "pools[1]: "},
 		"ansible's own keys":     {in: `{"_ansible_check_mode":true,"_ansible_unheard_of":[1]}`, want: defaults},
 		"not a choice":           {in: `{"state":"gone"}`, err: `state: is "gone"; it must be one of present, absent`},
 		"misspelt":               {in: `{"stat":"present"}`, err: "stat: unknown argument; did you mean state?"},

@@ -113,9 +113,12 @@ func (d *decoder) integer(path string, given any, v reflect.Value) {
 	v.SetInt(n)
 }
 
+var textType = reflect.TypeFor[encoding.TextUnmarshaler]()
+
 func (d *decoder) list(path string, given any, v reflect.Value) {
 	if s, ok := given.(string); ok {
-		given = listOf(s, v.Type().Elem().Kind() == reflect.String)
+		elem := v.Type().Elem()
+		given = listOf(s, elem.Kind() == reflect.String || reflect.PointerTo(elem).Implements(textType))
 	}
 	items, ok := given.([]any)
 	if !ok {
