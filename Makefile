@@ -85,7 +85,7 @@ generated: ## fails when generated code is not what generate makes
 
 .PHONY: bench
 bench: ## benchmarks of the pure packages (compare with benchstat)
-	go test -run '^$$' -bench . -benchmem ./internal/mesh/... ./internal/meshplan/... ./ovsflow/...
+	go test -run '^$$' -bench . -benchmem ./internal/mesh/... ./internal/meshplan/... ./internal/remoteservice/... ./ovsflow/...
 
 .PHONY: clean
 clean: ## removes what was built; a lab that is up is left alone (sdn-tunnel lab down)

@@ -28,7 +28,10 @@ func Compute(v View) DataPlane {
 		dp.Remote = append(dp.Remote, c.Outside()...)
 		dp.RemoteService = append(dp.RemoteService, c.ServiceCIDRs...)
 		dp.RemoteTunnel = append(dp.RemoteTunnel, c.TunnelCIDR)
+		dp.RemoteClusters = append(dp.RemoteClusters,
+			RemoteCluster{Name: name, Pods: sortedPrefixes(c.Outside()), Services: sortedPrefixes(c.ServiceCIDRs)})
 	}
+	slices.SortFunc(dp.RemoteClusters, func(a, b RemoteCluster) int { return cmp.Compare(a.Name, b.Name) })
 	dp.Remote, dp.RemoteService, dp.RemoteTunnel =
 		sortedPrefixes(dp.Remote), sortedPrefixes(dp.RemoteService), sortedPrefixes(dp.RemoteTunnel)
 	if i, found := slices.BinarySearchFunc(nodes, v.Self, func(n member, r Ref) int { return compareRefs(n.Ref, r) }); found {

@@ -57,6 +57,7 @@ func TestComputeMesh(t *testing.T) {
 		},
 		Local: pfx("10.128.0.0/23"), LocalPods: pfx("10.128.0.0/14"), Remote: pfx("10.132.0.0/14"),
 		RemoteService: pfx("172.31.0.0/16"), RemoteTunnel: pfx("100.127.4.0/22"),
+		RemoteClusters: []RemoteCluster{{"west", pfx("10.132.0.0/14"), pfx("172.31.0.0/16")}},
 	}
 	if got := Compute(twoByTwo()); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -100,6 +100,12 @@ type Peer struct {
 	AllowedIPs []netip.Prefix // sorted, no duplicates
 }
 
+// RemoteCluster is what another member declares of itself, as seen here.
+type RemoteCluster struct {
+	Name           string
+	Pods, Services []netip.Prefix // sorted, no duplicates
+}
+
 // DataPlane is what a node has to have, all of it: computed from a View, and the
 // desired state of every part of the agent. Slices are sorted, so that equal
 // data planes compare equal.
@@ -113,7 +119,9 @@ type DataPlane struct {
 	Remote        []netip.Prefix // pod networks of the other members, as seen here
 	RemoteService []netip.Prefix // service networks of the other members
 	RemoteTunnel  []netip.Prefix // tunnel networks of the other members
-	Refusals      []Refusal
+	// RemoteClusters has the pod and service networks member by member, by name.
+	RemoteClusters []RemoteCluster
+	Refusals       []Refusal
 }
 
 // Reason says why something that an object says is not used.
