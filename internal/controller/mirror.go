@@ -18,15 +18,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/peeraccess"
 )
 
-const (
-	// allNodes after a member's name stands for all its nodes, in the queue.
-	allNodes = "/*"
-	// maxNodes is how many nodes one member may have here: what it says cannot fill
-	// this cluster's etcd.
-	maxNodes = 5000
-)
+// allNodes after a member's name stands for all its nodes, in the queue.
+const allNodes = "/*"
 
 // mirrors keeps a mirror of each node of each other member.
 type mirrors struct {
@@ -110,10 +106,11 @@ func (r *mirrors) remoteChanged(cluster, name string) {
 		n = remote.get(name)
 	}
 	if n != nil && !isOf(n, cluster) {
-		if r.refusals.add(cluster, name, fmt.Sprintf("%s says that it is node %q of cluster %q: a member may speak of its own nodes only",
-			name, n.Spec.Node, n.Spec.Cluster)) {
-			r.log.Warn("refused", "cluster", cluster, "object", name, "specCluster", n.Spec.Cluster)
+		why := n.Annotations[annotationRefused]
+		if why == "" {
+			why = fmt.Sprintf("%s says that it is node %q of cluster %q: a member may speak of its own nodes only", name, n.Spec.Node, n.Spec.Cluster)
 		}
+		r.refuse(cluster, name, why)
 		r.status.notify(statusKey)
 		return
 	}
@@ -126,6 +123,13 @@ func (r *mirrors) remoteChanged(cluster, name string) {
 	r.status.notify(statusKey)
 }
 
+// refuse notes why a node is not mirrored, and says it once.
+func (r *mirrors) refuse(cluster, name, why string) {
+	if r.refusals.add(cluster, name, why) {
+		r.log.Warn("refused", "cluster", cluster, "object", peeraccess.Plain(name), "why", peeraccess.Plain(why))
+	}
+}
+
 func isOf(n *v1alpha1.TunnelNode, cluster string) bool {
 	return n.Spec.Cluster == cluster && n.Name == cluster+"."+n.Spec.Node
 }
@@ -136,17 +140,11 @@ func (r *mirrors) mirror(ctx context.Context, remote *remote, name string, exist
 	if n == nil || !isOf(n, remote.cluster) {
 		return r.drop(ctx, existing, "its cluster does not have it any more")
 	}
-	if existing == nil && len(remote.names()) > maxNodes {
-		r.refusals.add(remote.cluster, name, fmt.Sprintf("more than %d nodes", maxNodes))
-		return nil
-	}
 	var is v1alpha1.TunnelNodeSpec
 	if existing != nil {
 		is = existing.Spec
 		if err := r.taken(ctx, is, n.Spec); errors.Is(err, errTaken) {
-			if r.refusals.add(remote.cluster, name, err.Error()) {
-				r.log.Warn("refused", "cluster", remote.cluster, "object", name, "err", err)
-			}
+			r.refuse(remote.cluster, name, err.Error())
 			r.status.notify(statusKey)
 			return err
 		} else if err != nil {
@@ -156,9 +154,7 @@ func (r *mirrors) mirror(ctx context.Context, remote *remote, name string, exist
 	changed, err := applySpec(ctx, r.Client, existing, is, mirrored(n))
 	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
 		// It cannot get better before the member says something else.
-		if r.refusals.add(remote.cluster, name, err.Error()) {
-			r.log.Warn("refused", "cluster", remote.cluster, "object", name, "err", err)
-		}
+		r.refuse(remote.cluster, name, err.Error())
 		r.status.notify(statusKey)
 		return r.drop(ctx, existing, "what its cluster says now is invalid")
 	}
@@ -183,7 +179,7 @@ func (r *mirrors) readiness(ctx context.Context, n, existing *v1alpha1.TunnelNod
 		return nil
 	}
 	return applyCondition(ctx, r.Client, existing, metav1.Condition{Type: v1alpha1.ConditionReady,
-		Status: said.Status, Reason: said.Reason, Message: cut(said.Message), LastTransitionTime: said.LastTransitionTime})
+		Status: said.Status, Reason: said.Reason, Message: said.Message, LastTransitionTime: said.LastTransitionTime})
 }
 
 func (r *mirrors) drop(ctx context.Context, existing *v1alpha1.TunnelNode, why string) error {
@@ -192,15 +188,6 @@ func (r *mirrors) drop(ctx context.Context, existing *v1alpha1.TunnelNode, why s
 	}
 	r.log.Info("removing a mirror", "node", existing.Name, "why", why)
 	return remove(ctx, r.Client, existing)
-}
-
-// cut bounds what another member may put into this one's objects.
-func cut(s string) string {
-	const limit = 256
-	if len(s) > limit {
-		return strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return s
 }
 
 // refusals are the objects of other members that are not mirrored, and why.
@@ -220,8 +207,8 @@ func (r *refusals) add(cluster, name, why string) bool {
 		r.byCluster[cluster] = map[string]string{}
 	}
 	was, known := r.byCluster[cluster][name]
-	r.byCluster[cluster][name] = cut(why)
-	return !known || was != cut(why)
+	r.byCluster[cluster][name] = peeraccess.Plain(why)
+	return !known || was != peeraccess.Plain(why)
 }
 
 func (r *refusals) clear(cluster, name string) {

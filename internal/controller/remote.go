@@ -10,9 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,6 +24,8 @@ const (
 	// on a network that swallows packets says nothing for long.
 	probeInterval = 10 * time.Second
 	probeTimeout  = 5 * time.Second
+	// brokenShown is longer than the informer's longest pause between two attempts.
+	brokenShown = time.Minute
 )
 
 // health is what is known of the way to a member.
@@ -34,11 +34,18 @@ type health struct {
 	watchErr error // why they are not watched at the moment
 	probeErr error // why it does not answer
 	declared *v1alpha1.LinkedClusterSpec
+	// brokenErr is why a watch broke off, at brokenAt. It is shown for a while, as the
+	// next watch begins well.
+	brokenErr error
+	brokenAt  time.Time
 }
 
 func (h health) err() error {
-	if h.watchErr != nil {
+	switch {
+	case h.watchErr != nil:
 		return h.watchErr
+	case h.brokenErr != nil && time.Since(h.brokenAt) < brokenShown:
+		return h.brokenErr
 	}
 	return h.probeErr
 }
@@ -55,12 +62,13 @@ type remote struct {
 
 	mu     sync.Mutex
 	health health
+	known  map[string]bool // the nodes' names as listed and watched
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-// newRemote makes a remote with the identity in cfg; it needs to list and watch
-// tunnelnodes and to get linkedclusters there.
+// newRemote makes a remote with the identity in cfg, that of peeraccess.RestConfig; it
+// needs to list and watch tunnelnodes and to get linkedclusters there.
 func newRemote(cluster, access string, cfg *rest.Config, scheme *runtime.Scheme) (*remote, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS, cfg.Burst = 10, 20
@@ -82,7 +90,6 @@ func (r *remote) start(ctx context.Context) {
 	r.store, informer = cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: r.listWatch(),
 		ObjectType:    &v1alpha1.TunnelNode{},
-		Transform:     slimTunnelNode,
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(o any) { r.event(o) },
 			UpdateFunc: func(was, is any) { r.updated(was, is) },
@@ -105,26 +112,6 @@ func (r *remote) start(ctx context.Context) {
 func (r *remote) stop() {
 	r.cancel()
 	<-r.done
-}
-
-// listWatch asks only for what the member's controller has labelled as its own nodes.
-func (r *remote) listWatch() cache.ListerWatcher {
-	options := func(o metav1.ListOptions) *client.ListOptions {
-		return &client.ListOptions{Raw: &o, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.LabelCluster: r.cluster})}
-	}
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			var list v1alpha1.TunnelNodeList
-			err := r.reader.List(ctx, &list, options(o))
-			r.watched(ctx, err)
-			return &list, err
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			w, err := r.reader.Watch(ctx, &v1alpha1.TunnelNodeList{}, options(o))
-			r.watched(ctx, err)
-			return w, err
-		},
-	}
 }
 
 // watched notes how a request of the informer ended. That a version is too old is part
@@ -237,12 +224,4 @@ func readiness(n *v1alpha1.TunnelNode) metav1.ConditionStatus {
 		return c.Status
 	}
 	return ""
-}
-
-// slimTunnelNode drops what another member may write at will and nobody here reads.
-func slimTunnelNode(o any) (any, error) {
-	if n, ok := o.(*v1alpha1.TunnelNode); ok {
-		n.ManagedFields, n.Annotations, n.Finalizers, n.OwnerReferences = nil, nil, nil, nil
-	}
-	return o, nil
 }

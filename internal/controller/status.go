@@ -26,6 +26,7 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/meshobj"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/peeraccess"
 )
 
 const (
@@ -123,7 +124,7 @@ func (f *finding) sort(all []mesh.Refusal, notMirrored map[string]string) {
 		}
 	}
 	for name, why := range notMirrored {
-		f.refused = append(f.refused, name+": "+why)
+		f.refused = append(f.refused, peeraccess.Plain(name)+": "+why)
 		f.objects[name] = true
 		refusedObjects.WithLabelValues(f.name, "NotMirrored").Inc()
 	}
@@ -213,19 +214,23 @@ func reachableCondition(cluster string, h health, broken error) metav1.Condition
 	if err == nil {
 		err = h.err()
 	}
+	said := ""
+	if err != nil {
+		said = peeraccess.PlainError(err)
+	}
 	switch {
 	case broken != nil:
-		return condition(v1alpha1.ConditionReachable, false, "NoAccess", err.Error())
+		return condition(v1alpha1.ConditionReachable, false, "NoAccess", said)
 	case errors.Is(err, kubeaccess.ErrUntrusted):
-		return condition(v1alpha1.ConditionReachable, false, "Untrusted", err.Error())
+		return condition(v1alpha1.ConditionReachable, false, "Untrusted", said)
 	case errors.Is(err, kubeaccess.ErrCredentials):
 		return condition(v1alpha1.ConditionReachable, false, "Unauthorized", fmt.Sprintf(
-			"%s refuses this cluster's identity: it was revoked there, or it expired; run the deploy again to renew it (%v)", cluster, err))
+			"%s refuses this cluster's identity: it was revoked there, or it expired; run the deploy again to renew it (%s)", cluster, said))
 	case apierrors.IsForbidden(err):
 		return condition(v1alpha1.ConditionReachable, false, "Forbidden", fmt.Sprintf(
-			"%s no longer lets this cluster read its nodes: its rights were revoked there; run the deploy again to grant them (%v)", cluster, err))
+			"%s no longer lets this cluster read its nodes: its rights were revoked there; run the deploy again to grant them (%s)", cluster, said))
 	case err != nil:
-		return condition(v1alpha1.ConditionReachable, false, "Unreachable", err.Error())
+		return condition(v1alpha1.ConditionReachable, false, "Unreachable", said)
 	case !h.synced:
 		return metav1.Condition{Type: v1alpha1.ConditionReachable, Status: metav1.ConditionUnknown, Reason: "Connecting", Message: "no answer yet"}
 	}
@@ -239,8 +244,9 @@ func inSyncCondition(lc *v1alpha1.LinkedCluster, f *finding, remote *remote, h h
 	}
 	if h.declared != nil && !sameDeclaration(&lc.Spec, h.declared) {
 		return condition(v1alpha1.ConditionInSync, false, "DeclarationDiffers", fmt.Sprintf(
-			"the member declares pods %v, services %v, tunnels %s, but here it is pods %v, services %v, tunnels %s: run the deploy again",
-			h.declared.PodCIDRs, h.declared.ServiceCIDRs, h.declared.TunnelCIDR, lc.Spec.PodCIDRs, lc.Spec.ServiceCIDRs, lc.Spec.TunnelCIDR))
+			"the member declares pods %s, services %s, tunnels %s, but here it is pods %v, services %v, tunnels %s: run the deploy again",
+			peeraccess.Plain(fmt.Sprint(h.declared.PodCIDRs)), peeraccess.Plain(fmt.Sprint(h.declared.ServiceCIDRs)),
+			peeraccess.Plain(string(h.declared.TunnelCIDR)), lc.Spec.PodCIDRs, lc.Spec.ServiceCIDRs, lc.Spec.TunnelCIDR))
 	}
 	here := map[string]bool{}
 	for _, n := range f.nodes {
@@ -249,7 +255,7 @@ func inSyncCondition(lc *v1alpha1.LinkedCluster, f *finding, remote *remote, h h
 	var missing []string
 	for _, name := range remote.names() {
 		if !here[name] && !f.objects[name] {
-			missing = append(missing, name)
+			missing = append(missing, peeraccess.Plain(name))
 		}
 	}
 	if len(missing) > 0 {

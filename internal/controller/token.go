@@ -48,7 +48,7 @@ func (r *tokens) Reconcile(ctx context.Context, req reconcile.Request) (reconcil
 	token, renewed, err := peeraccess.Renew(ctx, r.Client, &s, cluster, v1alpha1.ManagerController,
 		peeraccess.Options{Expiration: r.options.TokenLife, Now: r.options.now})
 	if err != nil {
-		r.log.Warn("renew the access", "cluster", cluster, "err", err)
+		r.log.Warn("renew the access", "cluster", cluster, "err", peeraccess.PlainError(err))
 		return reconcile.Result{RequeueAfter: tokenRetry}, nil
 	}
 	tokenExpiry.WithLabelValues(cluster).Set(float64(token.Expiry.Unix()))

@@ -9,4 +9,7 @@
 // credential of A is ever stored. Beside it the Secret has the token alone and a
 // kubeconfig that names it as a file, for programs that have the Secret mounted. Tokens
 // appear in no error, log or change.
+//
+// The server that a Secret leads to is another cluster's: RestConfig makes clients that
+// follow it nowhere else and bound all that it answers.
 package peeraccess

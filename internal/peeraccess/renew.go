@@ -17,7 +17,10 @@ import (
 // renewTimeout bounds the request for a new token.
 const renewTimeout = 15 * time.Second
 
-// RestConfig is the client configuration of a Secret, and the token in it.
+// RestConfig is the client configuration of a Secret, and the token in it. It takes
+// from the Secret the server, its authority and the token, nothing else, and trusts the
+// server with nothing: no redirect is followed, what it answers is bounded, and its
+// messages come as Plain text.
 func RestConfig(s *corev1.Secret) (*rest.Config, Token, error) {
 	raw, ok := s.Data[KubeconfigKey]
 	if !ok {
@@ -31,11 +34,11 @@ func RestConfig(s *corev1.Secret) (*rest.Config, Token, error) {
 }
 
 func (s Server) config(t Token) *rest.Config {
-	return &rest.Config{
+	return guarded(&rest.Config{
 		Host:            s.URL,
 		BearerToken:     t.raw,
 		TLSClientConfig: rest.TLSClientConfig{CAData: s.CAData, ServerName: s.TLSServerName},
-	}
+	})
 }
 
 // Renew replaces a Secret's token by a new one if half its life is over, asking the

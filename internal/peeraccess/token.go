@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -65,7 +66,7 @@ func parseToken(raw string) (Token, error) {
 }
 
 // ParseKubeconfig reads what a Secret holds: the server and the token. It refuses a
-// file that turns verification off, names files, or runs programs.
+// file that turns verification off, goes through a proxy, names files, or runs programs.
 func ParseKubeconfig(raw []byte) (Server, Token, error) {
 	c, err := clientcmd.Load(raw)
 	if err != nil {
@@ -79,8 +80,13 @@ func ParseKubeconfig(raw []byte) (Server, Token, error) {
 	switch {
 	case cluster.InsecureSkipTLSVerify:
 		return Server{}, Token{}, errors.New("the kubeconfig turns off the check of the server's certificate")
-	case !strings.HasPrefix(cluster.Server, "https://"):
-		return Server{}, Token{}, errors.New("the kubeconfig's server is not an https URL")
+	case !isServer(cluster.Server):
+		return Server{}, Token{}, errors.New("the kubeconfig's server is not an https URL without user and query")
+	case cluster.ProxyURL != "":
+		return Server{}, Token{}, errors.New("the kubeconfig names a proxy")
+	case user.Username != "" || user.Password != "" || len(user.ClientCertificateData) > 0 || len(user.ClientKeyData) > 0 ||
+		user.Impersonate != "" || user.ImpersonateUID != "" || len(user.ImpersonateGroups) > 0 || len(user.ImpersonateUserExtra) > 0:
+		return Server{}, Token{}, errors.New("the kubeconfig has other credentials than a token")
 	case user.Exec != nil || user.AuthProvider != nil || user.TokenFile != "" || user.ClientCertificate != "" ||
 		user.ClientKey != "" || cluster.CertificateAuthority != "":
 		return Server{}, Token{}, errors.New("the kubeconfig names files or programs; only an inline token is used")
@@ -90,4 +96,10 @@ func ParseKubeconfig(raw []byte) (Server, Token, error) {
 		return Server{}, Token{}, fmt.Errorf("the kubeconfig's user: %w", err)
 	}
 	return Server{URL: cluster.Server, CAData: cluster.CertificateAuthorityData, TLSServerName: cluster.TLSServerName}, token, nil
+}
+
+// isServer tells whether raw is where an API server may be.
+func isServer(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }

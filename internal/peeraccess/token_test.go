@@ -85,6 +85,14 @@ func TestParseKubeconfig(t *testing.T) {
 		{"a program", file(server, "token: "+good+", exec: {command: /bin/sh, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never}"), "files or programs"},
 		{"a file of a token", file(server, "tokenFile: /etc/shadow"), "files or programs"},
 		{"a file of a certificate", file(server+", certificate-authority: /etc/ca", "token: "+good), "files or programs"},
+		{"a file of a client's certificate", file(server, "client-certificate: /etc/cert, client-key: /etc/key, token: "+good), "files or programs"},
+		{"a client's certificate", file(server, "client-certificate-data: eHg=, client-key-data: eHg=, token: "+good), "other credentials"},
+		{"a password", file(server, "username: u, password: p, token: "+good), "other credentials"},
+		{"another's name", file(server, "as: admin, token: "+good), "other credentials"},
+		{"a login plugin", file(server, "auth-provider: {name: oidc}, token: "+good), "files or programs"},
+		{"a proxy", file(server+", proxy-url: http://127.0.0.1:3128", "token: "+good), "a proxy"},
+		{"a user in the URL", file("server: https://u:p@192.0.2.1", "token: "+good), "not an https URL"},
+		{"no host", file("server: https://:6443", "token: "+good), "not an https URL"},
 		{"an opaque token", file(server, "token: sha256~secret"), "not a token of a service account"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
