@@ -28,6 +28,7 @@ type Args struct {
 	Objects         []Object       `arg:"objects"`
 	OnlyInNamespace string         `arg:"only_in_namespace"`
 	MadeBefore      []string       `arg:"made_before"`
+	OnlyOwn         bool           `arg:"only_own" default:"false"`
 	FieldManager    string         `arg:"field_manager" default:"sdn-tunnel-deploy"`
 	Wait            bool           `arg:"wait" default:"false"`
 	WaitTimeout     int            `arg:"wait_timeout" default:"300"`
@@ -68,7 +69,7 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	if err != nil {
 		return result, err
 	}
-	e.MadeBefore = args.MadeBefore
+	e.MadeBefore, e.OnlyOwn = args.MadeBefore, args.OnlyOwn
 	if args.OnlyInNamespace != "" {
 		if there, err := e.HasNamespace(ctx, args.OnlyInNamespace); err != nil || !there {
 			return result, err

@@ -23,6 +23,7 @@ type Args struct {
 	TunnelPool      netip.Prefix      `arg:"tunnel_pool"`
 	ServiceType     string            `arg:"service_type" default:"LoadBalancer" choices:"LoadBalancer,NodePort,HostNetwork,Static"`
 	StaticEndpoints map[string]string `arg:"static_endpoints"`
+	ExportPolicy    map[string]string `arg:"export_policy"`
 	Variables       []string          `arg:"variables"`
 }
 
@@ -36,6 +37,7 @@ func run(_ context.Context, _ module.Call, args Args) (module.Result, error) {
 	in.Options = meshplan.Options{
 		TunnelPort: args.TunnelPort, TunnelPool: args.TunnelPool,
 		ServiceType: meshplan.ServiceType(args.ServiceType), StaticEndpoints: args.StaticEndpoints,
+		ExportPolicy: args.ExportPolicy,
 	}
 	plan, conflicts := meshplan.Make(in)
 	if len(conflicts) > 0 {

@@ -23,6 +23,18 @@ const (
 	TopologyGateway Topology = "Gateway"
 )
 
+// ExportPolicy says which of a member's services the others may reach and name.
+//
+// +kubebuilder:validation:Enum=All;Exported
+type ExportPolicy string
+
+const (
+	// ExportAll says that all services are shared.
+	ExportAll ExportPolicy = "All"
+	// ExportExported says that only services with a ServiceExport are shared.
+	ExportExported ExportPolicy = "Exported"
+)
+
 // LinkedCluster is one member of the mesh; each member's API holds one for every
 // member, itself included. The object's name is the cluster's name, a DNS label.
 //
@@ -72,6 +84,11 @@ type LinkedClusterSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	DNSZone string `json:"dnsZone,omitempty"`
+	// exportPolicy says which services the member shares. Its own LinkedCluster in its own
+	// API decides; the others read it there and follow each change.
+	// +kubebuilder:default=All
+	// +optional
+	ExportPolicy ExportPolicy `json:"exportPolicy,omitempty"`
 	// api says how this cluster's controller reads the member; absent in the member itself.
 	// +optional
 	API *ClusterAPI `json:"api,omitempty"`
@@ -94,6 +111,9 @@ type LinkedClusterStatus struct {
 	// nodes is how many of the member's nodes are known here.
 	// +optional
 	Nodes int32 `json:"nodes,omitempty"`
+	// services is how many of the member's services are mirrored here.
+	// +optional
+	Services int32 `json:"services,omitempty"`
 	// refused is how many of the member's objects are refused at the moment.
 	// +optional
 	Refused int32 `json:"refused,omitempty"`

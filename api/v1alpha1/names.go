@@ -27,6 +27,9 @@ const (
 	ConditionReachable = "Reachable"
 	// ConditionInSync: the mirrors equal what the member last said (LinkedCluster).
 	ConditionInSync = "InSync"
+	// ConditionServicesSynced: the mirrored services equal what the member last said and
+	// shares (LinkedCluster).
+	ConditionServicesSynced = "ServicesSynced"
 	// ConditionAccepted: nothing that the object says is refused (both kinds).
 	ConditionAccepted = "Accepted"
 	// ConditionReady: the node's data plane is as planned (TunnelNode).

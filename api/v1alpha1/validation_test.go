@@ -152,6 +152,8 @@ func TestLinkedClusterRules(t *testing.T) {
 		"self, no API":        {func(o *LinkedCluster) { o.Spec.API = nil }, ""},
 		"topology by default": {func(o *LinkedCluster) { o.Spec.Topology = "" }, ""},
 		"gateways":            {func(o *LinkedCluster) { o.Spec.Topology = TopologyGateway }, ""},
+		"exported only":       {func(o *LinkedCluster) { o.Spec.ExportPolicy = ExportExported }, ""},
+		"other policy":        {func(o *LinkedCluster) { o.Spec.ExportPolicy = "exported" }, "spec.exportPolicy"},
 		"other topology":      {func(o *LinkedCluster) { o.Spec.Topology = "Star" }, "spec.topology"},
 		"dots in the name":    {func(o *LinkedCluster) { o.Name = "west.example" }, "DNS label"},
 		"long name":           {func(o *LinkedCluster) { o.Name = strings.Repeat("w", 64) }, "DNS label"},

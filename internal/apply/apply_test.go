@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -128,6 +129,55 @@ func TestEngine(t *testing.T) {
 	}
 	if got, err := engine(false).Delete(t.Context(), gone); err != nil || len(got) > 0 {
 		t.Fatalf("second delete: %q, %v", summary(got), err)
+	}
+}
+
+// TestOnlyOwn: what somebody else has made is neither changed nor removed; what is the
+// owner's by its label is, as is what nobody has made yet.
+func TestOnlyOwn(t *testing.T) {
+	s := apitest.Start(t)
+	engine := func(owner string) *Engine {
+		e, err := New(s.Config, owner, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.OnlyOwn = true
+		return e
+	}
+	const role = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: shared, labels: {app.kubernetes.io/managed-by: OWNER}}
+rules: [{apiGroups: [""], resources: [RESOURCE], verbs: [get]}]
+`
+	for _, step := range []struct {
+		name, owner, resource string
+		want                  int // changes
+	}{
+		{"nobody has made it", "first", "pods", 1},
+		{"again", "first", "pods", 0},
+		{"another would change it", "second", "nodes", 0},
+		{"the owner changes it", "first", "services", 1},
+	} {
+		text := strings.NewReplacer("OWNER", step.owner, "RESOURCE", step.resource).Replace(role)
+		changes, err := engine(step.owner).Apply(t.Context(), read(t, text))
+		if err != nil || len(changes) != step.want {
+			t.Errorf("%s: %q, %v", step.name, summary(changes), err)
+		}
+	}
+	object := read(t, role)
+	for _, step := range []struct {
+		owner string
+		want  int
+	}{{"second", 0}, {"first", 1}, {"first", 0}} {
+		changes, err := engine(step.owner).Delete(t.Context(), object)
+		if err != nil || len(changes) != step.want {
+			t.Errorf("%s deletes: %q, %v", step.owner, summary(changes), err)
+		}
+	}
+	// Nor is it waited for, however long it stays.
+	if err := engine("second").AwaitGone(t.Context(), object, time.Second); err != nil {
+		t.Error(err)
 	}
 }
 

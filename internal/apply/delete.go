@@ -14,8 +14,8 @@ import (
 )
 
 // Delete removes the objects, in the order given, with what belongs to them. What is not
-// there, is on its way out already, or is of a kind that the server does not know, is no
-// change; AwaitGone waits for it.
+// there, is on its way out already, is not to be touched, or is of a kind that the server
+// does not know, is no change; AwaitGone waits for it.
 func (e *Engine) Delete(ctx context.Context, objects []*unstructured.Unstructured) ([]ssa.Change, error) {
 	var changes []ssa.Change
 	for _, o := range objects {
@@ -33,6 +33,9 @@ func (e *Engine) Delete(ctx context.Context, objects []*unstructured.Unstructure
 		}
 		if err != nil {
 			return changes, fmt.Errorf("%s: %w", change, err)
+		}
+		if !e.mayTouch(live) {
+			continue
 		}
 		change.Before = shown(bare(live))
 		if !e.DryRun {
@@ -68,6 +71,9 @@ func (e *Engine) AwaitGone(ctx context.Context, objects []*unstructured.Unstruct
 			}
 			if err != nil {
 				return "", err
+			}
+			if !e.mayTouch(live) {
+				return "", nil
 			}
 			return fmt.Sprintf("is there (finalizers: %v)", live.GetFinalizers()), nil
 		})

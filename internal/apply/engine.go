@@ -32,6 +32,9 @@ type Engine struct {
 	DryRun bool
 	// MadeBefore are namespaces that an earlier step makes, which in a dry run it has not.
 	MadeBefore []string
+	// OnlyOwn leaves alone what is there without the label app.kubernetes.io/managed-by
+	// of this Owner: it belongs to somebody else.
+	OnlyOwn bool
 
 	client dynamic.Interface
 	mapper meta.ResettableRESTMapper
@@ -113,6 +116,9 @@ func (e *Engine) one(ctx context.Context, obj *unstructured.Unstructured, made p
 		return nil, fmt.Errorf("read %s %s: %w", obj.GetKind(), obj.GetName(), err)
 	}
 	exists := err == nil
+	if exists && !e.mayTouch(live) {
+		return nil, nil
+	}
 	if !exists && e.DryRun && made.namespaces[obj.GetNamespace()] {
 		if there, err := e.HasNamespace(ctx, obj.GetNamespace()); err != nil || !there {
 			return created, err
@@ -137,6 +143,13 @@ func (e *Engine) one(ctx context.Context, obj *unstructured.Unstructured, made p
 		return nil, fmt.Errorf("%s: %w", change, err)
 	}
 	return change, nil
+}
+
+// labelManager names the owner of an object as a whole.
+const labelManager = "app.kubernetes.io/managed-by"
+
+func (e *Engine) mayTouch(live *unstructured.Unstructured) bool {
+	return !e.OnlyOwn || live.GetLabels()[labelManager] == e.Owner
 }
 
 // compare gives the update that makes live into wanted, both as the server has them.

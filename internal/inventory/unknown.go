@@ -11,7 +11,7 @@ import (
 // known are the variables that the playbooks read; inventory.example describes them.
 var known = []string{
 	"agent_image", "agent_metrics_address", "appname", "ca_file", "clusters", "controller_image",
-	"controller_replicas", "image_pull_policy", "kube_context", "kubeconfig", "namespace", "password",
+	"controller_replicas", "export_policy", "image_pull_policy", "kube_context", "kubeconfig", "namespace", "password",
 	"pod_cidrs", "rollout_timeout", "service_account_name", "service_annotations", "service_cidrs", "service_type", "static_endpoints",
 	"test_image", "tunnel_mode", "tunnel_pool", "tunnel_port", "url", "username", "vip_timeout", "vnid",
 	"wireguard_install", "wireguard_userspace",

@@ -2,9 +2,13 @@ package meshplan
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 )
 
 // Defaults of the options.
@@ -61,10 +65,28 @@ func (p *planner) checkOptions() {
 	if !strings.Contains(o.DNSZone, "{cluster}") || !dnsName.MatchString(strings.ReplaceAll(o.DNSZone, "{cluster}", "a")) {
 		p.conflict("", "dns_zone", "give a DNS name with {cluster} in it, by default "+DefaultDNSZone, "%q gives no zone to each cluster", o.DNSZone)
 	}
+	for _, cluster := range slices.Sorted(maps.Keys(o.ExportPolicy)) {
+		if _, known := exportPolicy(o.ExportPolicy[cluster]); !known {
+			p.conflict(cluster, "export_policy", "choose all or exported", "%q is not known", o.ExportPolicy[cluster])
+		}
+	}
 	if len(o.StaticEndpoints) > 0 && o.ServiceType != Static {
 		p.warn("", "static_endpoints are given but service_type is %s: they are not used", o.ServiceType)
 	}
 	if o.NodePort != 0 && o.ServiceType != NodePort {
 		p.warn("", "node_port is given but service_type is %s: it is not used", o.ServiceType)
 	}
+}
+
+// exportPolicy is the API's value of an inventory's, empty where it says nothing.
+func exportPolicy(said string) (policy v1alpha1.ExportPolicy, known bool) {
+	switch strings.ToLower(said) {
+	case "":
+		return "", true
+	case "all":
+		return v1alpha1.ExportAll, true
+	case "exported":
+		return v1alpha1.ExportExported, true
+	}
+	return "", false
 }

@@ -92,6 +92,7 @@ func (p *planner) linked(m *Facts, tunnel netip.Prefix) LinkedCluster {
 		Topology:       v1alpha1.TopologyMesh,
 		DNSZone:        strings.ReplaceAll(p.options.DNSZone, "{cluster}", m.Name),
 	}
+	spec.ExportPolicy, _ = exportPolicy(p.options.ExportPolicy[m.Name])
 	if tunnel.IsValid() {
 		spec.TunnelCIDR = v1alpha1.CIDR(tunnel.String())
 	}

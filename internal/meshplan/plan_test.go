@@ -51,7 +51,8 @@ func TestMakeGolden(t *testing.T) {
 	static := two()
 	static.Options = Options{ServiceType: Static, TunnelPort: 51820, DNSZone: "{cluster}.mesh.example.org",
 		StaticEndpoints: map[string]string{"east-1": "203.0.113.1", "east-2": "203.0.113.1:51821",
-			"west.west-1": "w1.example.org", "west-2": "203.0.113.4"}}
+			"west.west-1": "w1.example.org", "west-2": "203.0.113.4"},
+		ExportPolicy: map[string]string{"east": "", "west": "exported"}}
 	ports := two()
 	ports.Options = Options{ServiceType: NodePort, NodePort: 31000}
 	ports.Clusters = append(ports.Clusters, cluster("north", 2))
@@ -136,6 +137,7 @@ func TestConflicts(t *testing.T) {
 		"node ports past the end":   {func(in *Input) { in.Options.ServiceType, in.Options.NodePort = NodePort, 32767 }, "east node_port, west node_port"},
 		"empty node port range":     {func(in *Input) { in.Options.NodePortFirst, in.Options.NodePortLast = 2, 1 }, " node_port_range"},
 		"one zone for all":          {func(in *Input) { in.Options.DNSZone = "cluster.local" }, " dns_zone"},
+		"unknown policy":            {func(in *Input) { in.Options.ExportPolicy = map[string]string{"west": "some", "east": "All"} }, "west export_policy"},
 		"bad zone":                  {func(in *Input) { in.Options.DNSZone = "{cluster}..x" }, " dns_zone"},
 		"nodes share an address": {func(in *Input) {
 			in.Options.ServiceType = HostNetwork

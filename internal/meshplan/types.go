@@ -91,6 +91,9 @@ type Options struct {
 	// NodePortFirst and NodePortLast are the API servers' range of node ports.
 	NodePortFirst uint16 `json:"nodePortFirst,omitempty"`
 	NodePortLast  uint16 `json:"nodePortLast,omitempty"`
+	// ExportPolicy says, by cluster, which services it shares: "all" or "exported". Of a
+	// cluster that is not in it nothing is said: what is set in its API stays, at first all.
+	ExportPolicy map[string]string `json:"exportPolicy,omitempty"`
 	// DNSZone is the pattern of the members' zones; {cluster} stands for the name.
 	DNSZone string `json:"dnsZone,omitempty"`
 }
