@@ -48,11 +48,14 @@ func (n Namespace) Exists() bool {
 // processes, netlink handles) belongs to that namespace. fn must not start goroutines
 // that count on it. A thread that cannot be brought back is thrown away.
 func (n Namespace) Do(fn func() error) error {
-	if n.path == "" {
-		return fn()
-	}
 	done := make(chan error, 1)
-	go func() { done <- n.do(fn) }()
+	if n.path == "" {
+		// Not on the caller's thread, which may be in another namespace by a Do around
+		// this one; such a thread is that goroutine's alone.
+		go func() { done <- fn() }()
+	} else {
+		go func() { done <- n.do(fn) }()
+	}
 	return <-done
 }
 

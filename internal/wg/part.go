@@ -68,6 +68,7 @@ type Part struct {
 	applied bool
 	set     map[mesh.Key]netip.AddrPort // endpoints that this process set
 	refs    map[mesh.Key]mesh.Ref
+	ways    ways
 	impl    string
 }
 
@@ -103,7 +104,7 @@ func New(c Config) (*Part, error) {
 	}
 	return &Part{
 		cfg: c, names: newNames(c.Resolver, c.Log),
-		set: map[mesh.Key]netip.AddrPort{}, refs: map[mesh.Key]mesh.Ref{},
+		set: map[mesh.Key]netip.AddrPort{}, refs: map[mesh.Key]mesh.Ref{}, ways: ways{},
 	}, nil
 }
 
@@ -150,6 +151,7 @@ func (p *Part) Apply(_ context.Context, dp mesh.DataPlane) ([]string, error) {
 
 // syncConfig sends the device what differs: key, port, and peers one by one.
 func (p *Part) syncConfig(dp mesh.DataPlane) (changes []string, err error) {
+	var stale []netip.AddrPort
 	err = p.device(func(c *wgctrl.Client, dev *wgtypes.Device) error {
 		var cfg wgtypes.Config
 		if key := p.cfg.Key.raw(); dev.PrivateKey != key {
@@ -163,9 +165,11 @@ func (p *Part) syncConfig(dp mesh.DataPlane) (changes []string, err error) {
 			cfg.ListenPort = &port
 			changes = append(changes, fmt.Sprintf("listen port %d set", port))
 		}
-		wanted := p.resolved(dp)
+		wanted, now := p.resolved(dp), time.Now()
+		p.ways.changed(otherWay(wanted, dev.Peers, cfg.ListenPort != nil), now)
+		stale = p.ways.due(wanted, dev.Peers, now)
 		var lines []string
-		cfg.Peers, lines = diff(wanted, dev.Peers, time.Now())
+		cfg.Peers, lines = diff(wanted, dev.Peers, now)
 		if changes = append(changes, lines...); len(changes) == 0 {
 			p.remember(wanted)
 			return nil
@@ -176,6 +180,7 @@ func (p *Part) syncConfig(dp mesh.DataPlane) (changes []string, err error) {
 		p.remember(wanted)
 		return nil
 	})
+	p.forget(stale)
 	return changes, err
 }
 

@@ -2,6 +2,7 @@ package wg
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
@@ -62,10 +63,14 @@ func (p *Part) drifted() bool {
 		return false
 	}
 	differs := false
+	var stale []netip.AddrPort
 	err := p.device(func(_ *wgctrl.Client, dev *wgtypes.Device) error {
-		peers, _ := diff(p.resolved(p.wanted), dev.Peers, time.Now())
+		wanted, now := p.resolved(p.wanted), time.Now()
+		stale = p.ways.due(wanted, dev.Peers, now)
+		peers, _ := diff(wanted, dev.Peers, now)
 		differs = len(peers) > 0 || dev.PrivateKey != p.cfg.Key.raw() || dev.ListenPort != int(p.wanted.ListenPort)
 		return nil
 	})
+	p.forget(stale)
 	return err != nil || differs
 }

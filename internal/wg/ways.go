@@ -1,0 +1,154 @@
+package wg
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+)
+
+const (
+	// settling is for how long after a change others may still send by the old way: until
+	// their agents, the node's service proxy and the load balancer know of it.
+	settling = 10 * time.Second
+	// silence is longer than a living peer's keepalives let it be silent.
+	silence = keepalive + 5*time.Second
+	// retry is WireGuard's own interval between handshakes (REKEY_TIMEOUT).
+	retry = 5 * time.Second
+)
+
+// ways knows for which peers the node's connection tracking may be wrong. It remembers
+// the address translation of a load balancer's or service's flow for as long as packets
+// pass, also when that service is gone: what WireGuard then sends to a peer's own address
+// leaves with the address that the service had, where nothing answers any more, and each
+// retry keeps the entry alive.
+type ways map[mesh.Key]*way
+
+type way struct {
+	settled          time.Time
+	received         int64
+	heard, forgotten time.Time
+}
+
+func (w ways) of(key mesh.Key, now time.Time) *way {
+	if w[key] == nil {
+		w[key] = &way{heard: now}
+	}
+	return w[key]
+}
+
+// changed notes that the way to these peers is another one since now.
+func (w ways) changed(peers []want, now time.Time) {
+	for _, p := range peers {
+		w.of(p.PublicKey, now).settled = now.Add(settling)
+	}
+}
+
+// due gives the endpoints whose flows are to be forgotten: those of peers whose way has
+// changed of late, and of peers that are silent.
+func (w ways) due(wanted []want, have []wgtypes.Peer, now time.Time) []netip.AddrPort {
+	received := make(map[wgtypes.Key]int64, len(have))
+	for _, p := range have {
+		received[p.PublicKey] = p.ReceiveBytes
+	}
+	var out []netip.AddrPort
+	known := make(map[mesh.Key]bool, len(wanted))
+	for _, p := range wanted {
+		known[p.PublicKey] = true
+		s := w.of(p.PublicKey, now)
+		if n := received[wgtypes.Key(p.PublicKey)]; n != s.received {
+			s.received, s.heard = n, now
+		}
+		silent := now.Sub(s.heard) > silence && now.Sub(s.forgotten) >= retry
+		if p.endpoint.IsValid() && (now.Before(s.settled) || silent) {
+			s.forgotten = now
+			out = append(out, p.endpoint)
+		}
+	}
+	for key := range w {
+		if !known[key] {
+			delete(w, key)
+		}
+	}
+	return out
+}
+
+// otherWay gives the peers that are sent to, or hear us, in another way than before.
+func otherWay(wanted []want, have []wgtypes.Peer, port bool) []want {
+	return slices.DeleteFunc(slices.Clone(wanted), func(w want) bool {
+		return !port && !w.moved && slices.ContainsFunc(have, func(p wgtypes.Peer) bool { return p.PublicKey == wgtypes.Key(w.PublicKey) })
+	})
+}
+
+// forget deletes from the node's connection tracking the flows that packets from the
+// tunnel's port to these endpoints belong to. A right one is there again with the next
+// packet.
+func (p *Part) forget(endpoints []netip.AddrPort) {
+	if len(endpoints) == 0 {
+		return
+	}
+	err := p.cfg.Node.Do(func() error {
+		for _, to := range endpoints {
+			from, ok := sourceFor(to.Addr())
+			if !ok {
+				continue // no route: nothing is sent either
+			}
+			if err := deleteFlow(netip.AddrPortFrom(from, p.wanted.ListenPort), to); err != nil {
+				return fmt.Errorf("to %v: %w", to, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		p.cfg.Log.Warn("cannot make the node forget tracked flows; a peer whose endpoint has changed may stay silent", "error", err)
+	}
+}
+
+// sourceFor is the node's address that packets to another leave with.
+func sourceFor(to netip.Addr) (netip.Addr, bool) {
+	routes, err := netlink.RouteGet(to.AsSlice())
+	if err != nil || len(routes) == 0 {
+		return netip.Addr{}, false
+	}
+	from, ok := netip.AddrFromSlice(routes[0].Src)
+	return from.Unmap(), ok
+}
+
+// deleteFlow deletes the entry of either direction that has these ends, if there is one.
+func deleteFlow(from, to netip.AddrPort) error {
+	family, source, destination := unix.AF_INET, nl.CTA_IP_V4_SRC, nl.CTA_IP_V4_DST
+	if to.Addr().Is6() {
+		family, source, destination = unix.AF_INET6, nl.CTA_IP_V6_SRC, nl.CTA_IP_V6_DST
+	}
+	tuple := nl.NewRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_ORIG, nil)
+	ip := tuple.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_IP, nil)
+	ip.AddRtAttr(source, from.Addr().AsSlice())
+	ip.AddRtAttr(destination, to.Addr().AsSlice())
+	proto := tuple.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_PROTO, nil)
+	proto.AddRtAttr(nl.CTA_PROTO_NUM, []byte{unix.IPPROTO_UDP})
+	proto.AddRtAttr(nl.CTA_PROTO_SRC_PORT, nl.BEUint16Attr(from.Port()))
+	proto.AddRtAttr(nl.CTA_PROTO_DST_PORT, nl.BEUint16Attr(to.Port()))
+
+	request := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK)
+	request.AddData(&nl.Nfgenmsg{NfgenFamily: uint8(family), Version: nl.NFNETLINK_V0})
+	request.AddData(tuple)
+	_, err := request.Execute(unix.NETLINK_NETFILTER, 0)
+	if errors.Is(err, unix.ENOENT) || untracked(err) {
+		return nil
+	}
+	return err
+}
+
+// untracked tells from an error that the kernel tracks no connections (nfnetlink answers
+// EINVAL for a subsystem that it does not have).
+func untracked(err error) bool {
+	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EINVAL)
+}

@@ -1,0 +1,89 @@
+package wg
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// TestWaysDue: flows are forgotten for a while after a change, and while a peer is silent.
+func TestWaysDue(t *testing.T) {
+	one, two := peer(1, at1), peer(2, at2)
+	w := ways{}
+	received := map[byte]int64{}
+	step := func(after time.Duration, what string, due ...want) {
+		t.Helper()
+		have := []wgtypes.Peer{there(one, time.Second), there(two, time.Second)}
+		for i := range have {
+			have[i].ReceiveBytes = received[have[i].PublicKey[0]]
+		}
+		var ends []netip.AddrPort
+		for _, p := range due {
+			ends = append(ends, p.endpoint)
+		}
+		if got := w.due([]want{one, two}, have, now.Add(after)); !slices.Equal(got, ends) {
+			t.Errorf("%s: %v due, want %v", what, got, ends)
+		}
+	}
+	step(0, "at first")
+	w.changed([]want{two}, now.Add(time.Second))
+	step(time.Second, "a change", two)
+	step(settling, "still settling", two)
+	received[2]++
+	step(settling+2*time.Second, "settled")
+	step(silence+time.Second, "the other has been silent from the start", one)
+	step(silence+2*time.Second, "not more often than it tries")
+	received[1]++
+	step(silence+retry+2*time.Second, "heard again")
+}
+
+func TestOtherWay(t *testing.T) {
+	have := []wgtypes.Peer{there(peer(1, at1), time.Second), there(peer(2, at2), time.Second)}
+	wanted := []want{peer(1, at1), peer(2, at3).movedNow(), peer(3, at3)}
+	keys := func(ws []want) (ks []byte) {
+		for _, w := range ws {
+			ks = append(ks, w.PublicKey[0])
+		}
+		return ks
+	}
+	if got := keys(otherWay(wanted, have, false)); !slices.Equal(got, []byte{2, 3}) {
+		t.Errorf("peers %v go another way, want the moved one and the new one", got)
+	}
+	if got := keys(otherWay(wanted, have, true)); len(got) != 3 {
+		t.Errorf("with another port of ours peers %v go another way, want all", got)
+	}
+}
+
+// TestServiceGone: both nodes were reached by a service's address, which is then no more;
+// the nodes' connection tracking still translates what they send to each other.
+func TestServiceGone(t *testing.T) {
+	a, b := pair(t)
+	service := map[*testNode]string{a: "198.51.100.1", b: "198.51.100.2"}
+	other := map[*testNode]*testNode{a: b, b: a}
+	each := func(format string, args func(x, y *testNode) []any) {
+		t.Helper()
+		for x, y := range other {
+			if out, err := in(x.node, format, args(x, y)...); err != nil {
+				t.Fatal(err, out)
+			}
+		}
+	}
+	each(`nft 'table ip service { chain in { type nat hook prerouting priority -100; ip daddr %s udp dport 5555 dnat to %s:5555; }; }
+		table ip others { chain in { type nat hook prerouting priority -100; udp dport 1 dnat to 192.0.2.3; }; }'
+		ip route add %s/32 via %s`, func(x, y *testNode) []any { return []any{service[x], x.underlay, service[y], y.underlay} })
+	each("echo | socat -u - UDP4:%s:5555,sourceport=5555", func(_, y *testNode) []any { return []any{service[y]} })
+	each("nft delete table ip service && ip route replace blackhole %s/32", func(_, y *testNode) []any { return []any{service[y]} })
+	for x, y := range other {
+		x.apply(t, x.plan(y))
+	}
+	if out, err := in(a.tunnel, "for i in 1 2 3 4 5 6 7 8; do ping -c 1 -W 1 %s && exit; done; exit 1", b.tunnelAddr); err != nil {
+		for x := range other {
+			tracked, _ := in(x.node, "conntrack -L -p udp")
+			t.Logf("%s tracks:\n%s", x.underlay, tracked)
+		}
+		t.Fatalf("no answer after the services are gone: %v\n%s", err, out)
+	}
+}
