@@ -79,11 +79,12 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	if name == "" {
 		name = acc.Config.Host
 	}
-	changes, err := carryOut(ctx, e, objects, args)
-	if err != nil {
-		return result, fmt.Errorf("cluster %s: %w%s%s", name, err, explain(ctx, acc, args.Name, objects), soFar(changes, call.Check))
+	changes, failure := carryOut(ctx, e, objects, args)
+	if result, err = cluster.Result(name, changes); failure == nil {
+		return result, err
 	}
-	return cluster.Result(name, changes)
+	return result, errors.Join(err, fmt.Errorf("cluster %s: %w%s%s", name, failure,
+		explain(ctx, acc, args.Name, objects), soFar(changes, call.Check)))
 }
 
 func carryOut(ctx context.Context, e *apply.Engine, objects []*unstructured.Unstructured, args Args) ([]ssa.Change, error) {

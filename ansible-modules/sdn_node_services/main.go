@@ -13,6 +13,7 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/cluster"
 	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/module"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nodeservice"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/ssa"
 )
 
 // Args are the module's arguments.
@@ -51,15 +52,16 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	if err := c.List(ctx, &nodes); err != nil {
 		return result, fmt.Errorf("cluster %s: list the nodes: %w", args.Cluster, err)
 	}
-	changes, err := nodeservice.Ensure(ctx, c, nodes.Items, o, call.Check)
-	if err != nil {
-		return result, fmt.Errorf("cluster %s: node services: %w", args.Cluster, err)
+	changes, failure := nodeservice.Ensure(ctx, c, nodes.Items, o, call.Check)
+	if failure == nil {
+		var pruned []ssa.Change
+		pruned, failure = nodeservice.Prune(ctx, c, nodes.Items, o, call.Check)
+		changes = append(changes, pruned...)
 	}
-	pruned, err := nodeservice.Prune(ctx, c, nodes.Items, o, call.Check)
-	if err != nil {
-		return result, fmt.Errorf("cluster %s: node services: %w", args.Cluster, err)
+	if result, err = cluster.Result(args.Cluster, changes); failure != nil {
+		return result, errors.Join(err, fmt.Errorf("cluster %s: node services: %w", args.Cluster, failure))
 	}
-	if result, err = cluster.Result(args.Cluster, append(changes, pruned...)); err != nil || call.Check {
+	if err != nil || call.Check {
 		return result, err
 	}
 	endpoints, err := observe(ctx, c, nodes.Items, o, args)

@@ -45,10 +45,8 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	} else {
 		changes, err = ensure(ctx, sides, o)
 	}
-	if err != nil {
-		return result, err
-	}
-	return cluster.Result("mesh", changes)
+	result, shown := cluster.Result("mesh", changes)
+	return result, errors.Join(err, shown)
 }
 
 // open logs in to every member at once.

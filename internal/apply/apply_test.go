@@ -205,23 +205,6 @@ func TestDryRunPromisesOnlyWhatThisRunMakes(t *testing.T) {
 	}
 }
 
-// TestAwaitRolloutNamesWhatIsMissing: without controllers nothing ever gets ready.
-func TestAwaitRolloutNamesWhatIsMissing(t *testing.T) {
-	s := apitest.Start(t)
-	e, err := New(s.Config, "test", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects := read(t, manifests)
-	if _, err := e.Apply(t.Context(), objects); err != nil {
-		t.Fatal(err)
-	}
-	err = e.AwaitRollout(t.Context(), objects, 1)
-	if err == nil || !strings.Contains(err.Error(), "DaemonSet fresh/d: after") {
-		t.Errorf("%v", err)
-	}
-}
-
 func TestRead(t *testing.T) {
 	for name, tc := range map[string]struct {
 		text string

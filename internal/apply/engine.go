@@ -287,7 +287,7 @@ func poll(ctx context.Context, limit, every time.Duration, missing func() (strin
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("after %s it still %s", limit, last)
+			return fmt.Errorf("after %s it still %s", limit.Round(time.Second), last)
 		case <-tick.C:
 		}
 	}

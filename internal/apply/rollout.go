@@ -3,8 +3,6 @@ package apply
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -113,45 +111,4 @@ func (e *Engine) pods(ctx context.Context, o *unstructured.Unstructured) ([]core
 		}
 	}
 	return pods, nil
-}
-
-// unready lists the workload's pods that are not ready, each with its reason.
-func (e *Engine) unready(ctx context.Context, o *unstructured.Unstructured) string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	pods, err := e.pods(ctx, o)
-	if err != nil {
-		return ""
-	}
-	var b strings.Builder
-	for _, pod := range pods {
-		if !ready(&pod) {
-			_, _ = fmt.Fprintf(&b, "; pod %s on %s: %s", pod.Name, pod.Spec.NodeName, whyNot(&pod))
-		}
-	}
-	return b.String()
-}
-
-func ready(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
-}
-
-// whyNot is the most telling thing that a pod's status says.
-func whyNot(pod *corev1.Pod) string {
-	for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
-		switch {
-		case s.State.Waiting != nil && s.State.Waiting.Reason != "PodInitializing":
-			return strings.TrimSpace(s.Name + " " + s.State.Waiting.Reason + " " + s.State.Waiting.Message)
-		case s.State.Terminated != nil && s.State.Terminated.ExitCode != 0:
-			return fmt.Sprintf("%s ended with code %d %s", s.Name, s.State.Terminated.ExitCode, s.State.Terminated.Message)
-		}
-	}
-	for _, c := range pod.Status.Conditions {
-		if c.Status != corev1.ConditionTrue && c.Message != "" {
-			return c.Message
-		}
-	}
-	return string(pod.Status.Phase)
 }

@@ -187,6 +187,25 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// TestWhatIsLeft: of a run that fails, also of the task that fails.
+func TestWhatIsLeft(t *testing.T) {
+	var made changes
+	for _, e := range []playbook.Event{
+		{Kind: playbook.EventResult, Host: "east", Status: "ok"},
+		{Kind: playbook.EventResult, Host: "east", Status: "changed", Changes: []string{"east: create Namespace sdn-tunnel",
+			"east: create ServiceAccount sdn-tunnel/sdn-tunnel", "east: create ClusterRole sdn-tunnel-agent", "east: create ClusterRoleBinding sdn-tunnel-agent"}},
+		{Kind: playbook.EventResult, Host: "west", Status: "changed", Changes: []string{"west: create Namespace sdn-tunnel"}},
+		{Kind: playbook.EventResult, Host: "east", Status: "failed", Changes: []string{"east: create DaemonSet sdn-tunnel/sdn-tunnel-agent"}},
+	} {
+		made.event(e)
+	}
+	var b strings.Builder
+	made.left(&b, "deploy")
+	made.left(&b, "teardown")
+	(&changes{}).left(&b, "deploy") // nothing was changed: nothing to say
+	golden(t, "left.txt", b.String())
+}
+
 func TestTeardownSaysWhatGoes(t *testing.T) {
 	var b strings.Builder
 	inv := inventory.Inventory{Clusters: []inventory.Cluster{{Name: "east"}, {Name: "west"}}, Vars: map[string]any{"namespace": "mesh"}}

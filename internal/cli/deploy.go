@@ -75,10 +75,15 @@ func runPlaybook(c *ucli.Context, files fs.FS, name string) (err error) {
 	native := c.Bool("verbose") || verbosity > 0 || c.Bool("diff")
 	var output io.Writer = log
 	show := newProgress(c.App.Writer, isTerminal(c.App.Writer))
-	progress := show.event
+	var made changes
+	progress := func(e playbook.Event) {
+		made.event(e)
+		if !native {
+			show.event(e)
+		}
+	}
 	if native {
 		output = io.MultiWriter(log, c.App.Writer)
-		progress = nil
 	}
 	start := time.Now()
 	err = playbook.Run{
@@ -91,6 +96,9 @@ func runPlaybook(c *ucli.Context, files fs.FS, name string) (err error) {
 	if err != nil {
 		if !native {
 			showTail(c.App.ErrWriter, log.Name(), show.failures)
+		}
+		if !c.Bool("check") {
+			made.left(c.App.Writer, name)
 		}
 		return fmt.Errorf("%w; Ansible's output is in %s", err, log.Name())
 	}

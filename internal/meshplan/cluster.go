@@ -123,6 +123,10 @@ func (p *planner) checkNodes(c *Facts) {
 	if len(c.Nodes) == 0 {
 		p.conflict(c.Name, "nodes", "add nodes to the cluster, or take it out of the inventory", "the cluster has no nodes")
 	}
+	if len(c.Nodes) > 0 && len(c.PodCIDRs) > 0 && !slices.ContainsFunc(c.Nodes, func(n Node) bool { return len(n.HostSubnets) > 0 }) {
+		p.conflict(c.Name, "nodes", "see that the cluster's pod network runs (oc get hostsubnets), or take the cluster out of the inventory",
+			"none of the %d nodes has a host subnet", len(c.Nodes))
+	}
 	var subnets []claim
 	for i := range c.Nodes {
 		n := &c.Nodes[i]

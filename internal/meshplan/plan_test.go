@@ -115,7 +115,12 @@ func TestConflicts(t *testing.T) {
 			in.Clusters[1].Nodes[0].HostSubnets = nil
 			in.Clusters[1].Nodes[1].HostSubnets = nil
 		}, "west podCIDRs"},
-		"host bits":                 {func(in *Input) { in.Clusters[1].ServiceCIDRs[0] = netip.MustParsePrefix("172.29.0.1/16") }, "west serviceCIDRs[0]"},
+		"host bits": {func(in *Input) { in.Clusters[1].ServiceCIDRs[0] = netip.MustParsePrefix("172.29.0.1/16") }, "west serviceCIDRs[0]"},
+		"no subnets": {func(in *Input) {
+			for i := range in.Clusters[1].Nodes {
+				in.Clusters[1].Nodes[i].HostSubnets = nil
+			}
+		}, "west nodes"},
 		"subnet outside":            {func(in *Input) { in.Clusters[1].Nodes[0].HostSubnets = pfx("10.200.0.0/23") }, "west nodes[west-1].hostSubnets[0]"},
 		"subnets overlap":           {func(in *Input) { in.Clusters[1].Nodes[1].HostSubnets = pfx("10.132.1.0/24") }, "west nodes[west-2].hostSubnets[0]"},
 		"pods overlap":              {func(in *Input) { in.Clusters[1].PodCIDRs = pfx("10.128.0.0/9") }, "west podCIDRs[0]"},

@@ -25,10 +25,12 @@ type Event struct {
 	Task string `json:"task"`
 	Host string `json:"host"`
 	// Status of a result: ok, changed, skipped, failed, ignored, unreachable, retry.
-	Status   string           `json:"status"`
-	Message  string           `json:"message"`
-	Warnings []string         `json:"warnings"`
-	Hosts    map[string]Stats `json:"hosts"`
+	Status   string   `json:"status"`
+	Message  string   `json:"message"`
+	Warnings []string `json:"warnings"`
+	// Changes are what the task changed, one line each, where its module says so.
+	Changes []string         `json:"changes"`
+	Hosts   map[string]Stats `json:"hosts"`
 }
 
 // Stats are Ansible's counts for a host.

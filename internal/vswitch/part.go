@@ -18,7 +18,7 @@ import (
 
 // Kinds of errors that callers can tell apart.
 var (
-	ErrNoOVS    = errors.New("the node's Open vSwitch does not answer; is it installed and running?")
+	ErrNoOVS    = errors.New("the node's Open vSwitch does not answer; see that ovsdb-server and ovs-vswitchd run there")
 	ErrNoBridge = errors.New("the bridge does not exist; is OpenShift SDN running on this node?")
 	ErrNoSubnet = errors.New("the node has no accepted host subnet, so nothing is sent its way; see the TunnelNode's conditions")
 )

@@ -97,14 +97,17 @@ class CallbackModule(CallbackBase):
                 items = [i for i in body.get("results", []) if isinstance(i, dict) and i.get("failed")]
                 if not any(i.get("_ansible_no_log", False) for i in items):
                     message = "; ".join(str(i.get("msg", "")) for i in items) or message
-        warnings = []
+        warnings, changes = [], []
         if not body.get("_ansible_no_log", False):
             warnings = [str(w) for w in body.get("warnings", []) or []]
+            if isinstance(body.get("changes"), list):
+                changes = [str(c) for c in body["changes"]]
         self.emit(
             "result",
             host=result._host.get_name(),
             status=status,
             message=message,
             warnings=warnings,
+            changes=changes,
             **self.names(result._task)
         )
