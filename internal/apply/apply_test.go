@@ -112,8 +112,14 @@ func TestEngine(t *testing.T) {
 	changed := strings.Replace(manifests, "hunter2", "hunter3", 1)
 	changed = strings.Replace(changed, "spec: {size: 1, colour: red}", "spec: {colour: red}", 1)
 	for _, dryRun := range []bool{true, false} {
-		if got := summary(apply(dryRun, changed)); !slices.Equal(got, []string{"update Widget one", "update Secret fresh/s"}) {
+		changes := apply(dryRun, changed)
+		if got := summary(changes); !slices.Equal(got, []string{"update Widget one", "update Secret fresh/s"}) {
 			t.Fatalf("dry run %v of a change: %q", dryRun, got)
+		}
+		before, _ := changes[0].Before["spec"].(map[string]any)
+		after, _ := changes[0].After["spec"].(map[string]any)
+		if before["size"] == nil || after["size"] != nil {
+			t.Fatalf("dry run %v: the field that goes is not shown: %v, %v", dryRun, before, after)
 		}
 	}
 	if got := apply(true, changed); len(got) > 0 {

@@ -108,6 +108,12 @@ func (m *member) linked(name, pods, tunnels string, secret string, server string
 
 func (m *member) run() {
 	m.t.Helper()
+	m.t.Cleanup(m.start(nil))
+}
+
+// start runs the controller until the function that it returns is called.
+func (m *member) start(annotations map[string]string) (stop func()) {
+	m.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		m.t.Fatal(err)
@@ -118,16 +124,52 @@ func (m *member) run() {
 	done := make(chan error, 1)
 	go func() {
 		done <- controller.Run(ctx, m.api.User(m.t, user), controller.Options{
-			Options:        nodeservice.Options{Cluster: m.name, Namespace: namespace, Type: nodeservice.NodePort, TunnelPort: 5555},
+			Options: nodeservice.Options{Cluster: m.name, Namespace: namespace, Type: nodeservice.NodePort, TunnelPort: 5555,
+				Annotations: annotations},
 			MetricsAddress: m.probes, LeaderElection: true, Log: slog.New(slog.NewTextHandler(m.t.Output(), nil)).With("member", m.name),
 		})
 	}()
-	m.t.Cleanup(func() {
+	return func() {
 		cancel()
 		if err := <-done; err != nil {
 			m.t.Errorf("%s: %v", m.name, err)
 		}
-	})
+	}
+}
+
+// TestServiceAnnotations: an annotation that is taken out of the inventory leaves the
+// node services as well, though the controller that put it there is gone, and others' stay.
+func TestServiceAnnotations(t *testing.T) {
+	m := newMember(t, "east")
+	m.node("e1", "192.168.50.11")
+	key := client.ObjectKey{Namespace: namespace, Name: nodeservice.Name("e1")}
+	annotations := func(want string) func() string {
+		return func() string {
+			var s corev1.Service
+			if err := m.Get(t.Context(), key, &s); err != nil {
+				return err.Error()
+			}
+			got := fmt.Sprint(s.Annotations["a"], s.Annotations["b"], s.Annotations["theirs"])
+			if got != want {
+				return "annotations " + got
+			}
+			return ""
+		}
+	}
+	stop := m.start(map[string]string{"a": "1", "b": "2"})
+	eventually(t, "both", annotations("12"))
+	var s corev1.Service
+	if err := m.Get(t.Context(), key, &s); err != nil {
+		t.Fatal(err)
+	}
+	s.Annotations["theirs"] = "3"
+	if err := m.Update(t.Context(), &s); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	stop = m.start(map[string]string{"b": "2"})
+	defer stop()
+	eventually(t, "one", annotations("23"))
 }
 
 // eventually waits until ok says "", or fails with what it says.

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
@@ -122,6 +124,7 @@ func newManager(cfg *rest.Config, o Options, beats *pulse) (ctrl.Manager, error)
 	if err != nil {
 		return nil, err
 	}
+	ofNode.Transform = ownFields
 	ofCluster, err := labelled(v1alpha1.LabelCluster)
 	if err != nil {
 		return nil, err
@@ -149,6 +152,17 @@ func newManager(cfg *rest.Config, o Options, beats *pulse) (ctrl.Manager, error)
 		return nil, fmt.Errorf("make the controller: %w", err)
 	}
 	return mgr, nil
+}
+
+// ownFields keeps, of what is known of a node service's writers, the controller's own
+// fields: what it no longer declares is seen by them.
+func ownFields(o any) (any, error) {
+	if obj, ok := o.(metav1.Object); ok {
+		obj.SetManagedFields(slices.DeleteFunc(obj.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool {
+			return f.Manager != v1alpha1.ManagerController || f.Operation != metav1.ManagedFieldsOperationApply
+		}))
+	}
+	return o, nil
 }
 
 // slimNode keeps what the reconcilers read of a Node: a tenth of it.

@@ -60,8 +60,9 @@ func Declared(config any) (*unstructured.Unstructured, error) {
 }
 
 // Diff compares desired with existing, an object as read, or nil if there is none. It
-// returns nil where every declared field is as it should be.
-func Diff(desired *unstructured.Unstructured, existing any) (*Change, error) {
+// returns nil where every declared field is as it should be, and nothing is left that
+// owner declared earlier and no longer does.
+func Diff(desired *unstructured.Unstructured, existing any, owner string) (*Change, error) {
 	change := &Change{Verb: Create, Kind: desired.GetKind(), Namespace: desired.GetNamespace(),
 		Name: desired.GetName(), After: desired.Object}
 	if absent(existing) {
@@ -85,7 +86,7 @@ func Diff(desired *unstructured.Unstructured, existing any) (*Change, error) {
 		return nil, fmt.Errorf("compare %s: %w", change, err)
 	}
 	before, _ := project(want, is.Object).(map[string]any)
-	if reflect.DeepEqual(before, want) {
+	if reflect.DeepEqual(before, want) && !leftOver(is, want, before, owner) {
 		return nil, nil
 	}
 	change.Verb, change.Before, change.After = Update, before, want
@@ -137,7 +138,7 @@ func project(want, is any) any {
 // Ensure applies desired for owner if it differs from existing. In a dry run it only
 // says what it would do. After a real change, desired holds what the server answered.
 func Ensure(ctx context.Context, w Writer, desired *unstructured.Unstructured, existing any, owner string, dryRun bool) (*Change, error) {
-	change, err := Diff(desired, existing)
+	change, err := Diff(desired, existing, owner)
 	if err != nil || change == nil || dryRun {
 		return change, err
 	}
