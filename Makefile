@@ -47,12 +47,16 @@ demo: build ## two real clusters on this machine, the playbook run on them, and 
 	@lab/demo "$(LAB)" "$(SDN_MODE)"
 
 .PHONY: test
-test: lint generated test-unit test-lab ## everything: lint, generated code, packages, whole clusters
+test: lint generated test-unit test-kernel test-lab ## everything: lint, generated code, packages, the kernel's part, whole clusters
 
 .PHONY: test-unit
 test-unit: modules ## packages, with real API servers and network namespaces where root
 	bash .ci/tools
 	SDN_TUNNEL_TOOLS="$$(bash .ci/tools --print)" go test -p 2 -timeout 20m ./...
+
+.PHONY: test-kernel
+test-kernel: bin/sdn-tunnel ## what needs WireGuard and Open vSwitch in the kernel: in a virtual machine with Debian's, if this one's lacks them
+	bin/sdn-tunnel lab kernel
 
 .PHONY: test-lab
 test-lab: build ## whole clusters: deploy, verify, drift, faults, teardown, in both modes of the SDN

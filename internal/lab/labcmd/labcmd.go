@@ -31,7 +31,7 @@ func nameFlag() cli.Flag {
 
 // Commands are the commands below "lab".
 func Commands() []*cli.Command {
-	visible := []*cli.Command{upCommand(), downCommand(), statusCommand(), execCommand(), nodeCommand(), imagesCommand(), toolsCommand(), logsCommand()}
+	visible := []*cli.Command{upCommand(), downCommand(), statusCommand(), execCommand(), nodeCommand(), imagesCommand(), toolsCommand(), kernelCommand(), logsCommand()}
 	return append(append(visible, internalCommands()...), sdn.Commands()...)
 }
 

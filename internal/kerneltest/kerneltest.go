@@ -1,0 +1,58 @@
+// Package kerneltest marks tests that need parts of the kernel that a machine may lack:
+// WireGuard, the datapath of Open vSwitch, IPVS. `make test-kernel` finds the packages
+// whose tests import it and runs those tests where the kernel has all of it, in a guest if
+// need be (packages kernelsuite and guest); elsewhere they say that they are skipped.
+package kerneltest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What kernelsuite says to the tests that it runs.
+const (
+	// Variable is set where the kernel is expected to have everything.
+	Variable = "SDN_TUNNEL_KERNEL_TESTS"
+	// ArtifactsVariable is the folder for files that are to be kept.
+	ArtifactsVariable = "SDN_TUNNEL_ARTIFACTS"
+	// Prefix begins the names of these tests, so that nothing else of their packages
+	// is run a second time, on a slow machine.
+	Prefix = "TestKernel"
+)
+
+// Modules are all that tests may ask for.
+var Modules = []string{"wireguard", "openvswitch", "vport_vxlan", "ip_vs", "sch_netem"}
+
+// Need loads the kernel modules that the test needs. Outside of `make test-kernel` it
+// skips the test; inside, a module that is missing fails it.
+func Need(t *testing.T, modules ...string) {
+	t.Helper()
+	if !strings.HasPrefix(t.Name(), Prefix) {
+		t.Fatalf("%s needs the kernel's %s, so its name must begin with %s, or make test-kernel leaves it out", t.Name(), strings.Join(modules, ", "), Prefix)
+	}
+	if os.Getenv(Variable) == "" {
+		t.Skipf("needs the kernel's %s: make test-kernel runs it", strings.Join(modules, ", "))
+	}
+	for _, m := range modules {
+		if out, err := exec.Command("modprobe", m).CombinedOutput(); err != nil {
+			t.Fatalf("load kernel module %s: %v: %s", m, err, out)
+		}
+	}
+}
+
+// Artifacts is a folder for files of the test that are to be kept, or empty.
+func Artifacts(t *testing.T) string {
+	t.Helper()
+	parent := os.Getenv(ArtifactsVariable)
+	if parent == "" {
+		return ""
+	}
+	dir := filepath.Join(parent, strings.ReplaceAll(t.Name(), "/", "_"))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

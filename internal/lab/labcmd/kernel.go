@@ -1,0 +1,45 @@
+package labcmd
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/kernelsuite"
+)
+
+func kernelCommand() *cli.Command {
+	return &cli.Command{
+		Name: "kernel", Usage: "run the tests that need WireGuard, Open vSwitch's datapath or IPVS in the kernel", ArgsUsage: "[PACKAGE...]",
+		Description: "Builds the packages whose tests import internal/kerneltest and runs those tests: on this machine if its\n" +
+			"kernel has everything, else in a virtual machine with Debian's kernel, all in one boot. Run it in the\n" +
+			"source tree.\n\n" +
+			"Example: sdn-tunnel lab kernel --run TestKernelAgentKilled ./internal/dataplane",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "run", Usage: "only tests that match `REGEXP`"},
+			&cli.StringFlag{Name: "in", Value: string(kernelsuite.Auto), Usage: "`PLACE`: here, guest or auto"},
+			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "`TIME` for one package's tests"},
+			&cli.StringFlag{Name: "coverprofile", Usage: "write the coverage to `FILE`"},
+			&cli.StringFlag{Name: "artifacts", Usage: "keep what tests leave in `FOLDER`"},
+		},
+		Action: func(c *cli.Context) error {
+			place := kernelsuite.Place(c.String("in"))
+			switch place {
+			case kernelsuite.Auto, kernelsuite.Here, kernelsuite.Guest:
+			default:
+				return fmt.Errorf("--in %s: want here, guest or auto", place)
+			}
+			ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return kernelsuite.Run(ctx, kernelsuite.Options{
+				Source: ".", Packages: c.Args().Slice(), Run: c.String("run"), Place: place,
+				Timeout: c.Duration("timeout"), CoverProfile: c.String("coverprofile"), Artifacts: c.String("artifacts"),
+				Out: c.App.Writer, Say: progress(c),
+			})
+		},
+	}
+}
