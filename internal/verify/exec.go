@@ -18,19 +18,32 @@ import (
 
 // probe runs the prober in a pod.
 func (k *kubeCluster) probe(ctx context.Context, p pod, req probe.Request) ([]probe.Result, error) {
+	var results []probe.Result
+	err := k.testApp(ctx, p, "probe", req, &results)
+	return results, err
+}
+
+// ask asks services from inside a pod.
+func (k *kubeCluster) ask(ctx context.Context, p pod, req probe.ServicesRequest) ([]probe.ServiceResult, error) {
+	var results []probe.ServiceResult
+	err := k.testApp(ctx, p, "ask", req, &results)
+	return results, err
+}
+
+// testApp runs the test application in a pod: JSON in, JSON out.
+func (k *kubeCluster) testApp(ctx context.Context, p pod, mode string, req, results any) error {
 	in, err := json.Marshal(req)
 	if err != nil {
-		return nil, fmt.Errorf("encode the request: %w", err)
+		return fmt.Errorf("encode the request: %w", err)
 	}
-	out, err := k.exec(ctx, p.namespace, p.name, in, "/usr/bin/test-app", "probe")
+	out, err := k.exec(ctx, p.namespace, p.name, in, "/usr/bin/test-app", mode)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var results []probe.Result
-	if err := json.Unmarshal(out, &results); err != nil {
-		return nil, fmt.Errorf("read the prober's answer: %w", err)
+	if err := json.Unmarshal(out, results); err != nil {
+		return fmt.Errorf("read the prober's answer: %w", err)
 	}
-	return results, nil
+	return nil
 }
 
 // exec runs a command in a pod's first container and returns its standard output.

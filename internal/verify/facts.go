@@ -61,6 +61,27 @@ func (k *kubeCluster) facts(ctx context.Context, namespace string) (clusterFacts
 	return f, nil
 }
 
+// service is the test application's: its address, and the zone that its cluster declares.
+func (k *kubeCluster) service(ctx context.Context, o *Options) (service, error) {
+	s := service{cluster: k.member, namespace: o.Namespace, name: testService}
+	var links v1alpha1.LinkedClusterList
+	if err := k.list(ctx, "linkedclusters", &links); err != nil {
+		return s, err
+	}
+	s.zone = "cluster." + k.member
+	for _, l := range links.Items {
+		if l.Name == k.member && l.Spec.DNSZone != "" {
+			s.zone = l.Spec.DNSZone
+		}
+	}
+	svc, err := k.client.CoreV1().Services(s.namespace).Get(ctx, s.name, metav1.GetOptions{})
+	if err != nil {
+		return s, fmt.Errorf("the test application's service: %w", err)
+	}
+	s.address = svc.Spec.ClusterIP
+	return s, nil
+}
+
 // list reads all objects of one of our kinds into a typed list.
 func (k *kubeCluster) list(ctx context.Context, resource string, into any) error {
 	list, err := k.dynamic.Resource(v1alpha1.GroupVersion.WithResource(resource)).List(ctx, metav1.ListOptions{})

@@ -30,12 +30,12 @@ type junitFailure struct {
 	Text    string `xml:",chardata"`
 }
 
-// WriteJUnit writes the report as JUnit XML, one test case for each pair.
+// WriteJUnit writes the report as JUnit XML, one test case for each pair and service.
 func (r Report) WriteJUnit(w io.Writer) error {
 	suite := junitSuite{
 		Name:      "sdn-tunnel verify",
-		Tests:     len(r.Pairs),
-		Failures:  r.Failed(),
+		Tests:     len(r.Pairs) + len(r.Services),
+		Failures:  r.Failed() + r.FailedServices(),
 		Time:      fmt.Sprintf("%.1f", r.DurationSeconds),
 		Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05"),
 	}
@@ -43,6 +43,13 @@ func (r Report) WriteJUnit(w io.Writer) error {
 		c := junitCase{Class: "sdn-tunnel." + string(p.Kind), Name: p.From + " -> " + p.To, Output: checkLines(p)}
 		if !p.OK() {
 			c.Failure = &junitFailure{Message: p.Failure(), Text: "first failing hop: " + p.FailingHop}
+		}
+		suite.Cases = append(suite.Cases, c)
+	}
+	for _, s := range r.Services {
+		c := junitCase{Class: "sdn-tunnel.service." + string(s.Way), Name: s.From + " -> " + s.To}
+		if !s.OK() {
+			c.Failure = &junitFailure{Message: s.Failure()}
 		}
 		suite.Cases = append(suite.Cases, c)
 	}

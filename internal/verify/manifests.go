@@ -18,6 +18,7 @@ var resources = map[string]schema.GroupVersionResource{
 	"Namespace":      {Version: "v1", Resource: "namespaces"},
 	"ServiceAccount": {Version: "v1", Resource: "serviceaccounts"},
 	"RoleBinding":    {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
+	"Service":        {Version: "v1", Resource: "services"},
 	"DaemonSet":      {Group: "apps", Version: "v1", Resource: "daemonsets"},
 }
 

@@ -51,13 +51,23 @@ func exampleReport() Report {
 			{Kind: PodToPod, From: "west.west-1", To: "east.east-1", ToAddress: "10.128.0.5", Checks: failed, Attempts: 3, FailingHop: "the path between west.west-1 and east.east-1"},
 			{Kind: NodeToPod, From: "west.west-1", To: "east.east-1", ToAddress: "10.128.0.5", Attempts: 3, Error: "probe could not run in pod a/b: gone"},
 		},
+		Services: exampleServices(),
+	}
+}
+
+func exampleServices() []ServicePair {
+	tally := probe.Tally{Answered: 16, Servers: map[string]int{"test-app-a": 7, "test-app-b": 9}, Source: "10.128.0.5", Seen: "10.128.0.5"}
+	return []ServicePair{
+		{From: "east.east-1", FromAddress: "10.128.0.5", To: "west", Way: ByAddress, Host: "172.31.0.9", Address: "172.31.0.9", Requests: 16, TCP: tally, UDP: tally, Backends: 2, Attempts: 1},
+		{From: "east.east-1", FromAddress: "10.128.0.5", To: "west", Way: ByName, Host: "test-app.sdn-tunnel-test.svc.cluster.west", Requests: 16,
+			TCP: probe.Tally{Error: "lookup: no such host"}, UDP: tally, Backends: 2, Attempts: 12},
 	}
 }
 
 func TestRendering(t *testing.T) {
 	r := exampleReport()
 	good := r
-	good.Pairs = r.Pairs[:1]
+	good.Pairs, good.Services = r.Pairs[:1], r.Services[:1]
 	for name, write := range map[string]func(io.Writer) error{
 		"table.txt":        func(w io.Writer) error { return r.WriteTable(w, false) },
 		"table-colour.txt": func(w io.Writer) error { return r.WriteTable(w, true) },

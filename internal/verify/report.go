@@ -16,6 +16,9 @@ type Report struct {
 	DurationSeconds float64   `json:"durationSeconds"`
 	Clusters        []string  `json:"clusters"`
 	Pairs           []Pair    `json:"pairs"`
+	// Services are the members' services as the others reach them; none if that was
+	// not asked for.
+	Services []ServicePair `json:"services,omitempty"`
 }
 
 // Pair is one source and one target.
@@ -84,8 +87,8 @@ func (p Pair) Failure() string {
 	return text
 }
 
-// OK tells whether there are pairs and all of them passed.
-func (r Report) OK() bool { return len(r.Pairs) > 0 && r.Failed() == 0 }
+// OK tells whether there are pairs and all of them, and all services, passed.
+func (r Report) OK() bool { return len(r.Pairs) > 0 && r.Failed() == 0 && r.FailedServices() == 0 }
 
 // Failed counts the pairs that failed.
 func (r Report) Failed() int {
@@ -98,15 +101,34 @@ func (r Report) Failed() int {
 	return n
 }
 
+// FailedServices counts the services that failed.
+func (r Report) FailedServices() int {
+	n := 0
+	for _, s := range r.Services {
+		if !s.OK() {
+			n++
+		}
+	}
+	return n
+}
+
 // Summary is the outcome in one line.
 func (r Report) Summary() string {
 	if len(r.Pairs) == 0 {
 		return "no pairs were probed"
 	}
-	if n := r.Failed(); n > 0 {
-		return fmt.Sprintf("%d of %d pairs FAILED", n, len(r.Pairs))
+	text := outcome(r.Failed(), len(r.Pairs), "pairs")
+	if len(r.Services) > 0 {
+		text += ", " + outcome(r.FailedServices(), len(r.Services), "services")
 	}
-	return fmt.Sprintf("all %d pairs OK", len(r.Pairs))
+	return text
+}
+
+func outcome(failed, all int, what string) string {
+	if failed > 0 {
+		return fmt.Sprintf("%d of %d %s FAILED", failed, all, what)
+	}
+	return fmt.Sprintf("all %d %s OK", all, what)
 }
 
 // WriteJSON writes the report as JSON.

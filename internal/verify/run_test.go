@@ -25,6 +25,7 @@ type fakeCluster struct {
 
 	mu              sync.Mutex
 	applied, probes int
+	asked, unknown  int     // asked so often; the first unknown times its services are not known
 	removedWith     []error // the context's state at each removal
 }
 

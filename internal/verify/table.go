@@ -40,12 +40,59 @@ func (r Report) WriteTable(w io.Writer, colour bool) error {
 			return err
 		}
 	}
+	if err := r.writeServices(w, colour); err != nil {
+		return err
+	}
 	mark := green
 	if !r.OK() {
 		mark = red
 	}
 	_, err := fmt.Fprintf(w, "\n%s in %.1f s\n", t.paint(mark, r.Summary()), r.DurationSeconds)
 	return err
+}
+
+// writeServices writes the services, if they were asked.
+func (r Report) writeServices(w io.Writer, colour bool) error {
+	if len(r.Services) == 0 {
+		return nil
+	}
+	t := table{colour: colour}
+	t.row("SERVICE BY", "FROM", "TO", "ASKED", "TCP", "UDP", "PODS", "SOURCE", "")
+	for _, s := range r.Services {
+		t.row(serviceCells(s)...)
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	if err := t.write(w); err != nil {
+		return err
+	}
+	for _, s := range r.Services {
+		if s.OK() {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "\nservice of %s by %s, from %s\n  failed: %s\n", s.To, s.Way, s.From, s.Failure()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func serviceCells(s ServicePair) []string {
+	seen, verdict := s.TCP.Seen, "OK"
+	if s.UDP.Seen != "" && s.UDP.Seen != s.FromAddress {
+		seen = s.UDP.Seen
+	}
+	if seen == "" {
+		seen = "-"
+	}
+	if !s.OK() {
+		verdict = "FAILED"
+	}
+	return []string{
+		string(s.Way), s.From, s.To, s.Host, fmt.Sprintf("%d/%d", s.TCP.Answered, s.Requests), fmt.Sprintf("%d/%d", s.UDP.Answered, s.Requests),
+		fmt.Sprintf("%d/%d", s.answeredBy(), s.Backends), seen, verdict,
+	}
 }
 
 func pairCells(p Pair) []string {

@@ -46,6 +46,9 @@ type Options struct {
 	Baseline bool
 	// SkipNodes leaves out the way from nodes (hostNetwork) to pods.
 	SkipNodes bool
+	// Services also asks the test application's service of each member, by its ClusterIP,
+	// from every pod of the others; Names asks it by its name.
+	Services, Names bool
 	// ReadyTimeout bounds the wait for the pods; ProbeTimeout each check of each pair.
 	ReadyTimeout, ProbeTimeout time.Duration
 	// Attempts is how often a failing pair is tried; default 3: right after a deploy
@@ -63,7 +66,7 @@ type Options struct {
 // Event is a step of a run.
 type Event struct {
 	Cluster string // empty: all of them
-	Stage   string // deploy, wait, probe, diagnose, cleanup
+	Stage   string // deploy, wait, probe, diagnose, services, cleanup
 	Message string
 }
 
@@ -126,6 +129,9 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 		return report, fmt.Errorf("verify: %w", context.Cause(ctx))
 	}
 	o.diagnose(ctx, clusters, report.Pairs)
+	if report.Services, err = o.services(ctx, clusters, pods); err != nil {
+		return report, err
+	}
 	report.DurationSeconds = time.Since(report.Started).Round(100 * time.Millisecond).Seconds()
 	return report, nil
 }
@@ -189,6 +195,10 @@ type cluster interface {
 	remove(ctx context.Context, o *Options) error
 	// probe runs a request inside a pod.
 	probe(ctx context.Context, p pod, req probe.Request) ([]probe.Result, error)
+	// ask asks services from inside a pod.
+	ask(ctx context.Context, p pod, req probe.ServicesRequest) ([]probe.ServiceResult, error)
+	// service is the test application's, as the others may ask it.
+	service(ctx context.Context, o *Options) (service, error)
 	// facts is what the cluster and its agents know of the tunnels.
 	facts(ctx context.Context, namespace string) (clusterFacts, error)
 }

@@ -3,6 +3,7 @@
 //
 //	test-app serve [-listen :8080]     TCP (HTTP) and UDP on one port
 //	test-app probe < request.json      one JSON result on standard output
+//	test-app ask < request.json        the same, of services instead of servers
 //	test-app idle                      waits to be executed in (hostNetwork pods)
 package main
 
@@ -51,10 +52,16 @@ func run(ctx context.Context, args []string) error {
 			return fmt.Errorf("read the request from standard input: %w", err)
 		}
 		return json.NewEncoder(os.Stdout).Encode(probe.Run(ctx, req))
+	case "ask":
+		var req probe.ServicesRequest
+		if err := json.NewDecoder(os.Stdin).Decode(&req); err != nil {
+			return fmt.Errorf("read the request from standard input: %w", err)
+		}
+		return json.NewEncoder(os.Stdout).Encode(probe.Ask(ctx, req))
 	case "idle":
 		<-ctx.Done()
 		return nil
 	default:
-		return fmt.Errorf("unknown mode %q: want serve, probe or idle", mode)
+		return fmt.Errorf("unknown mode %q: want serve, probe, ask or idle", mode)
 	}
 }

@@ -84,8 +84,8 @@ func (p prober) echo(conn *icmp.PacketConn, kind icmp.Type, proto, seq int) (tim
 	}
 }
 
-// client makes a connection of its own for each check and keeps none.
-func (p prober) client(onDial func(net.Conn, time.Duration)) *http.Client {
+// newClient makes a connection of its own for each question and keeps none.
+func newClient(timeout time.Duration, onDial func(net.Conn, time.Duration)) *http.Client {
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		start := time.Now()
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
@@ -95,22 +95,19 @@ func (p prober) client(onDial func(net.Conn, time.Duration)) *http.Client {
 		return conn, err
 	}
 	return &http.Client{
-		Timeout:   p.timeout,
+		Timeout:   timeout,
 		Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true, DialContext: dial},
 	}
 }
 
-// tcp asks the server who is asking.
+// tcp has the server say who is asking.
 func (p prober) tcp(ctx context.Context) Check {
 	var local net.Addr
-	client := p.client(func(c net.Conn, handshake time.Duration) {
+	client := newClient(p.timeout, func(c net.Conn, handshake time.Duration) {
 		local = c.LocalAddr()
 		p.noteRTT(handshake)
 	})
-	var answer server.Answer
-	err := get(ctx, client, "http://"+p.hostPort+"/", func(r *http.Response) error {
-		return json.NewDecoder(io.LimitReader(r.Body, 1<<16)).Decode(&answer)
-	})
+	answer, err := whoami(ctx, client, p.hostPort)
 	if err != nil {
 		return Check{Detail: err.Error()}
 	}
@@ -119,9 +116,17 @@ func (p prober) tcp(ctx context.Context) Check {
 	return Check{OK: true}
 }
 
+// whoami asks the server who is asking.
+func whoami(ctx context.Context, client *http.Client, hostPort string) (answer server.Answer, err error) {
+	err = get(ctx, client, "http://"+hostPort+"/", func(r *http.Response) error {
+		return json.NewDecoder(io.LimitReader(r.Body, 1<<16)).Decode(&answer)
+	})
+	return answer, err
+}
+
 // transfer downloads and checks the sum.
 func (p prober) transfer(ctx context.Context, size int64) Check {
-	client := p.client(func(net.Conn, time.Duration) {})
+	client := newClient(p.timeout, func(net.Conn, time.Duration) {})
 	client.Timeout = max(p.timeout, time.Duration(size/(256<<10))*time.Second)
 	start := time.Now()
 	err := get(ctx, client, fmt.Sprintf("http://%s/blob?size=%d", p.hostPort, size), func(r *http.Response) error {

@@ -73,6 +73,26 @@ func TestProbeNamesWhatFails(t *testing.T) {
 	}
 }
 
+func TestAskCountsWhoAnswers(t *testing.T) {
+	port := serve(t, "127.0.0.1:0")
+	results := Ask(t.Context(), ServicesRequest{TimeoutSeconds: 2, Services: []Service{
+		{Name: "by address", Host: "127.0.0.1", Port: port, Requests: 5},
+		{Name: "by name", Host: "localhost", Port: port, Requests: 3},
+		{Name: "unknown", Host: "service.invalid", Port: port, Requests: 100},
+	}})
+	for i, want := range []int{5, 3, 0} {
+		r := results[i]
+		for protocol, tally := range map[string]Tally{"tcp": r.TCP, "udp": r.UDP} {
+			if tally.Answered != want || tally.Servers["test-app-x"] != want || (tally.Error == "") != (want > 0) {
+				t.Errorf("%s over %s: %+v, want %d answers", r.Service.Name, protocol, tally, want)
+			}
+			if want > 0 && (tally.Seen != "127.0.0.1" || tally.Source != "127.0.0.1" || r.Address != "127.0.0.1") {
+				t.Errorf("%s over %s: address %s, %+v", r.Service.Name, protocol, r.Address, tally)
+			}
+		}
+	}
+}
+
 func TestHost(t *testing.T) {
 	for in, want := range map[string]string{"10.0.0.1:80": "10.0.0.1", "[::ffff:10.0.0.1]:80": "10.0.0.1", "[fd00::1]:80": "fd00::1", "x": "x"} {
 		if got := host(in); got != want {

@@ -1,0 +1,237 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/probe"
+)
+
+// Way says by what a service of another member is asked.
+type Way string
+
+// Ways to a service.
+const (
+	testService     = "test-app" // its name in samples/test-app.yaml
+	ByAddress   Way = "address"  // the ClusterIP that it has in its cluster
+	ByName      Way = "name"     // its name in the zone of its cluster
+)
+
+// service is the test application's Service of one cluster.
+type service struct {
+	cluster   string
+	namespace string
+	name      string
+	address   string // ClusterIP
+	zone      string // of the cluster's names, e.g. cluster.west
+}
+
+const (
+	// serviceAttempts and servicePause: a new service has to become known in the other
+	// clusters, and a name that was asked for too early is remembered as missing.
+	serviceAttempts = 12
+	// minRequests is how many connections, and datagrams, are tried at least.
+	minRequests = 16
+)
+
+var servicePause = time.Second
+
+// ServicePair is one source and one service of another member.
+type ServicePair struct {
+	// From is a node, by its name in the mesh; the source is a pod on it.
+	From string `json:"from"`
+	// To is the member whose service is asked, Host its address or name.
+	To   string `json:"to"`
+	Way  Way    `json:"way"`
+	Host string `json:"host"`
+	// Address is what Host was resolved to.
+	Address string `json:"address,omitempty"`
+	// FromAddress is the source pod's own address.
+	FromAddress string `json:"fromAddress"`
+	// Requests is how many connections and how many datagrams were tried.
+	Requests int         `json:"requests"`
+	TCP      probe.Tally `json:"tcp"`
+	UDP      probe.Tally `json:"udp"`
+	// Backends is how many pods the service has.
+	Backends int `json:"backends"`
+	Attempts int `json:"attempts"`
+	// Error: the prober could not run.
+	Error string `json:"error,omitempty"`
+}
+
+// OK tells whether everything was answered, by more than one pod if there are several,
+// and with the source's own address seen.
+func (p ServicePair) OK() bool { return p.Failure() == "" }
+
+// Failure is why the service failed, in one line; empty if it did not.
+func (p ServicePair) Failure() string {
+	if p.Error != "" {
+		return p.Error
+	}
+	var why []string
+	for _, t := range []struct {
+		name string
+		probe.Tally
+	}{{probe.TCP, p.TCP}, {probe.UDP, p.UDP}} {
+		switch {
+		case t.Answered == 0:
+			why = append(why, fmt.Sprintf("%s: no answer: %s", t.name, t.Error))
+		case t.Answered < p.Requests:
+			why = append(why, fmt.Sprintf("%s: %d of %d answered: %s", t.name, t.Answered, p.Requests, t.Error))
+		case len(t.Servers) < min(p.Backends, 2):
+			why = append(why, fmt.Sprintf("%s: one pod of %d answered all %d requests: nothing balances them", t.name, p.Backends, p.Requests))
+		case t.Seen != p.FromAddress:
+			why = append(why, fmt.Sprintf("%s: the pod has the address %s, but the server saw %s", t.name, p.FromAddress, t.Seen))
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// ways are what is verified of each service.
+func (o *Options) ways() (ways []Way) {
+	if o.Services {
+		ways = append(ways, ByAddress)
+	}
+	if o.Names {
+		ways = append(ways, ByName)
+	}
+	return ways
+}
+
+// host is what a service is asked by.
+func (s service) host(w Way) string {
+	if w == ByAddress {
+		return s.address
+	}
+	return fmt.Sprintf("%s.%s.svc.%s", s.name, s.namespace, s.zone)
+}
+
+// services asks every member's service from every pod of the others.
+func (o *Options) services(ctx context.Context, clusters []cluster, pods []pod) ([]ServicePair, error) {
+	if len(o.ways()) == 0 {
+		return nil, nil
+	}
+	offered := make([]service, len(clusters))
+	err := each(clusters, func(i int, c cluster) (err error) {
+		if offered[i], err = c.service(ctx, o); err != nil {
+			err = fmt.Errorf("cluster %s: %w", c.name(), err)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	backends := map[string]int{}
+	for _, p := range pods {
+		if !p.host {
+			backends[p.ref.Cluster]++
+		}
+	}
+	byName := map[string]cluster{}
+	for _, c := range clusters {
+		byName[c.name()] = c
+	}
+	var mu sync.Mutex
+	var pairs []ServicePair
+	var wg sync.WaitGroup
+	for _, source := range pods {
+		if source.host {
+			continue
+		}
+		wg.Go(func() {
+			got := o.askFrom(ctx, byName[source.ref.Cluster], source, o.questions(source, offered, backends))
+			mu.Lock()
+			defer mu.Unlock()
+			pairs = append(pairs, got...)
+			o.Progress(Event{source.ref.Cluster, "services", serviceLine(source.ref, got)})
+		})
+	}
+	wg.Wait()
+	slices.SortFunc(pairs, func(a, b ServicePair) int {
+		return cmp.Or(cmp.Compare(a.Way, b.Way), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
+	})
+	return pairs, nil
+}
+
+func serviceLine(from mesh.Ref, pairs []ServicePair) string {
+	ok := 0
+	for _, p := range pairs {
+		if p.OK() {
+			ok++
+		}
+	}
+	return fmt.Sprintf("pod on %s: %d of %d services OK", from.Node, ok, len(pairs))
+}
+
+// questions are the services of other members, each by each way.
+func (o *Options) questions(source pod, offered []service, backends map[string]int) (pairs []ServicePair) {
+	for _, s := range offered {
+		if s.cluster == source.ref.Cluster {
+			continue
+		}
+		for _, w := range o.ways() {
+			pairs = append(pairs, ServicePair{
+				From: source.ref.String(), FromAddress: source.ip, To: s.cluster, Way: w, Host: s.host(w),
+				Requests: max(minRequests, 4*min(backends[s.cluster], 16)), Backends: backends[s.cluster],
+			})
+		}
+	}
+	return pairs
+}
+
+// askFrom asks from one pod, and what fails again.
+func (o *Options) askFrom(ctx context.Context, c cluster, source pod, pairs []ServicePair) []ServicePair {
+	todo := make([]*ServicePair, len(pairs))
+	for i := range pairs {
+		todo[i] = &pairs[i]
+	}
+	for attempt := 1; ; attempt++ {
+		o.askOnce(ctx, c, source, todo)
+		var failing []*ServicePair
+		for _, p := range todo {
+			p.Attempts = attempt
+			if !p.OK() {
+				failing = append(failing, p)
+			}
+		}
+		if todo = failing; len(todo) == 0 || attempt == serviceAttempts || !pause(ctx, servicePause) {
+			return pairs
+		}
+	}
+}
+
+func (o *Options) askOnce(ctx context.Context, c cluster, source pod, pairs []*ServicePair) {
+	req := probe.ServicesRequest{TimeoutSeconds: max(int(o.ProbeTimeout.Seconds())/2, 1)}
+	for _, p := range pairs {
+		req.Services = append(req.Services, probe.Service{Name: p.To, Host: p.Host, Port: port, Requests: p.Requests})
+	}
+	results, err := c.ask(ctx, source, req)
+	if err == nil && len(results) != len(pairs) {
+		err = fmt.Errorf("%d results for %d services", len(results), len(pairs))
+	}
+	for i, p := range pairs {
+		p.Error = ""
+		if err != nil {
+			p.Error = fmt.Sprintf("probe could not run in pod %s/%s: %v", source.namespace, source.name, err)
+			continue
+		}
+		p.Address, p.TCP, p.UDP = results[i].Address, results[i].TCP, results[i].UDP
+	}
+}
+
+// answeredBy counts the pods that answered, over both protocols.
+func (p ServicePair) answeredBy() int {
+	all := maps.Clone(p.TCP.Servers)
+	if all == nil {
+		all = map[string]int{}
+	}
+	maps.Copy(all, p.UDP.Servers)
+	return len(all)
+}
