@@ -43,8 +43,14 @@ func (l *lab) access(t *testing.T) map[string]labCluster {
 // inventory writes an inventory from a template over the clusters.
 func (l *lab) inventory(t *testing.T, text string) string {
 	t.Helper()
+	return l.inventoryOf(t, text, l.access(t))
+}
+
+// inventoryOf is inventory over other clusters than the lab's.
+func (l *lab) inventoryOf(t *testing.T, text string, clusters map[string]labCluster) string {
+	t.Helper()
 	var b strings.Builder
-	if err := template.Must(template.New("").Parse(text)).Execute(&b, l.access(t)); err != nil {
+	if err := template.Must(template.New("").Parse(text)).Execute(&b, clusters); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "hosts.yml")
@@ -100,6 +106,13 @@ clusters:
     east: {url: "{{.east.OAuth}}", username: admin, password: "{{.east.Password}}"}
     west: {kubeconfig: "{{.east.Kubeconfig}}", kube_context: west}`,
 			want: []string{"cluster east", "untrusted certificate", "ca_file"}},
+		{name: "a name given twice", inventory: `
+all:
+  vars:
+    clusters:
+      - {name: east, kubeconfig: "{{.east.Kubeconfig}}", context: east}
+      - {name: east, kubeconfig: "{{.east.Kubeconfig}}", context: west}`,
+			want: []string{"clusters[].name", "east, east", "give each cluster a name of its own"}},
 		{name: "no cluster at all", inventory: "clusters: {hosts: {}}", want: []string{"names no clusters"}},
 		{name: "a tunnel port of the SDN's", inventory: twoClusters, args: []string{"-e", "tunnel_port=4789"}, want: []string{"tunnel_port", "4789"}},
 		{name: "a tunnel pool inside a pod network", inventory: twoClusters, args: []string{"-e", "tunnel_pool=10.130.0.0/16"},
@@ -109,24 +122,39 @@ clusters:
 			want: []string{"static_endpoints", "nobody", "west-1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			mark := l.auditMark(t)
-			r := l.tunnel(t, 2*time.Minute, append([]string{"deploy", "-i", l.inventory(t, c.inventory)}, c.args...)...)
-			if r.code == 0 {
-				t.Errorf("the deploy went through:\n%s", tail(r.out, 20))
-			}
-			for _, want := range c.want {
-				if !strings.Contains(r.out, want) {
-					t.Errorf("the message does not say %q:\n%s", want, tail(r.out, 20))
-				}
-			}
-			if strings.Contains(r.out, "not-the-password") {
+			out := l.refusedUntouched(t, l.inventory(t, c.inventory), c.args, c.want...)
+			if strings.Contains(out, "not-the-password") {
 				t.Error("the password is in the output")
-			}
-			if writes := l.writesSince(t, mark); len(writes) > 0 {
-				t.Errorf("something was changed:\n%s", strings.Join(writes, "\n"))
 			}
 		})
 	}
+}
+
+// refused: a deploy fails, and what it prints has all of want.
+func (l *lab) refused(t *testing.T, inventory string, args []string, want ...string) (out string) {
+	t.Helper()
+	r := l.tunnel(t, 3*time.Minute, append([]string{"deploy", "-i", inventory}, args...)...)
+	if r.code == 0 {
+		t.Errorf("the deploy went through:\n%s", tail(r.out, 20))
+	}
+	for _, w := range want {
+		if !strings.Contains(r.out, w) {
+			t.Errorf("the message does not say %q:\n%s", w, tail(r.out, 40))
+		}
+	}
+	t.Logf("said after %.1f s", r.took.Seconds())
+	return r.out
+}
+
+// refusedUntouched is refused before anything was changed in any of the lab's clusters.
+func (l *lab) refusedUntouched(t *testing.T, inventory string, args []string, want ...string) (out string) {
+	t.Helper()
+	mark := l.auditMark(t)
+	out = l.refused(t, inventory, args, want...)
+	if writes := l.writesSince(t, mark); len(writes) > 0 {
+		t.Errorf("something was changed:\n%s", strings.Join(writes, "\n"))
+	}
+	return out
 }
 
 // userAndPassword: the list form of the inventory with OpenShift's login plans and

@@ -13,6 +13,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// step is one stage of a mesh's life.
+type step struct {
+	name string
+	run  func(*testing.T, *lab)
+}
+
 // TestMesh takes a mesh through its life, in each mode of the SDN: each step builds on
 // the one before.
 func TestMesh(t *testing.T) {
@@ -20,14 +26,16 @@ func TestMesh(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			l := up(t, "e2e", mode)
 			before := l.traces(t)
-			steps := []struct {
-				name string
-				step func(*testing.T, *lab)
-			}{
+			steps := []step{
 				{"a plan touches nothing and names no conflict", planIsClean},
 				{"bad input stops before the first change", badInput},
 				{"a login by user and password does", userAndPassword},
 				{"check mode before the first deploy writes nothing and shows what would be", checkModeWritesNothing},
+			}
+			if mode == "networkpolicy" { // what goes wrong here is the same in every mode
+				steps = append(steps, faults(before)...)
+			}
+			steps = append(steps, []step{
 				{"the first deploy links the clusters", firstDeploy},
 				{"a second deploy changes nothing", secondDeployChangesNothing},
 				{"every pair of nodes passes, and the underlay sees no pod address", verifyAndCapture},
@@ -40,9 +48,9 @@ func TestMesh(t *testing.T) {
 				{"status says that all is well", statusIsWell},
 				{"teardown leaves nothing", func(t *testing.T, l *lab) { teardown(t, l, before) }},
 				{"a teardown of nothing succeeds", tornDownTwice},
-			}
+			}...)
 			for _, s := range steps {
-				if !t.Run(s.name, func(t *testing.T) { s.step(t, l) }) {
+				if !t.Run(s.name, func(t *testing.T) { s.run(t, l) }) {
 					t.FailNow()
 				}
 			}
@@ -211,6 +219,12 @@ func (l *lab) traces(t *testing.T) string {
 
 func teardown(t *testing.T, l *lab, before string) {
 	l.removePods(t)
+	l.leavesNothing(t, before)
+}
+
+// leavesNothing tears the mesh down, and compares what is there with what was before.
+func (l *lab) leavesNothing(t *testing.T, before string) {
+	t.Helper()
 	r := l.tunnel(t, 5*time.Minute, "teardown", "-i", l.Inventory, "--yes")
 	r.must(t)
 	t.Logf("teardown: %.1f s", r.took.Seconds())

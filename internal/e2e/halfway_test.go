@@ -1,0 +1,135 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// faults are the steps in which clusters do not fit, and deploys end half-way: killed, or
+// because something is missing. The deploy after them completes what they leave.
+func faults(before string) []step {
+	return []step{
+		{"clusters that cannot be members stop it as well", unfitClusters},
+		{"a teardown takes away what a killed deploy leaves", func(t *testing.T, l *lab) { killed(t, l, before) }},
+		{"addresses that do not come are named with what was made", addressesRunOut},
+		{"what agents lack on nodes is named, and they recover by themselves", nodesLackSomething},
+	}
+}
+
+// killed: deploys end without a warning in each of their stages.
+func killed(t *testing.T, l *lab, before string) {
+	l.killDeploy(t, "Objects", 300*time.Millisecond)
+	l.leavesNothing(t, before)
+	l.killDeploy(t, "Peer access", 100*time.Millisecond)
+	l.killDeploy(t, "Node services", 200*time.Millisecond)
+	l.killDeploy(t, "Agents", 2*time.Second)
+	l.leavesNothing(t, before)
+}
+
+// killDeploy kills a deploy with all its processes a little after a play began.
+func (l *lab) killDeploy(t *testing.T, play string, after time.Duration) {
+	t.Helper()
+	// With the first process of a process namespace all others in it end.
+	cmd := exec.Command("nsenter", "--net=/run/netns/"+l.operatorNamespace(),
+		"unshare", "--fork", "--pid", "--mount-proc", "--kill-child=KILL", l.bin, "deploy", "-i", l.Inventory)
+	dir := t.TempDir() // what it leaves in files
+	cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	limit := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+	var said strings.Builder
+	dead := false
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		_, _ = fmt.Fprintln(&said, lines.Text())
+		if !dead && lines.Text() == "== "+play {
+			time.Sleep(after)
+			dead = cmd.Process.Kill() == nil
+		}
+	}
+	err = cmd.Wait()
+	if limit.Stop(); !dead || err == nil || strings.Contains(said.String(), "== changed ") {
+		t.Fatalf("the deploy was not killed in %q: %v\n%s", play, err, tail(said.String(), 20))
+	}
+	t.Logf("killed in %q", play)
+}
+
+// addressesRunOut: MetalLB has one address for the two nodes of a cluster. A killed
+// deploy has been there before.
+func addressesRunOut(t *testing.T, l *lab) {
+	pool := func(addresses string) {
+		t.Helper()
+		l.kubectl(t, "west", "-n", "metallb-system", "patch", "ipaddresspools.metallb.io", "lab", "--type=merge",
+			"-p", `{"spec":{"addresses":["`+addresses+`"]}}`)
+	}
+	all := l.kubectl(t, "west", "-n", "metallb-system", "get", "ipaddresspools.metallb.io", "lab", "-o", "jsonpath={.spec.addresses[0]}")
+	first, _, _ := strings.Cut(all, "-")
+	pool(first + "-" + first)
+	defer pool(all)
+	l.killDeploy(t, "Controller", time.Second)
+	out := l.refused(t, l.Inventory, []string{"-e", "vip_timeout=5"},
+		"cluster west: no public address in time", "1 of 2 nodes have no endpoint", "(Service sdn-tunnel-west-",
+		"check the cloud's controller or MetalLB and its pool, or use service_type NodePort",
+		"made and left in place:", first+":5555", "== What was changed so far, and stays", "== To go on:")
+	if strings.Contains(out, "== Agents") {
+		t.Errorf("the agents were begun without addresses:\n%s", tail(out, 20))
+	}
+}
+
+const (
+	takePort = `setsid socat -u UDP4-RECVFROM:5555,fork /dev/null >/dev/null 2>&1 </dev/null & echo $! >/run/e2e-listener`
+	freePort = `kill $(cat /run/e2e-listener); rm /run/e2e-listener`
+	hideOVS  = `mv /run/openvswitch/db.sock /run/openvswitch/away.sock`
+	showOVS  = `mv /run/openvswitch/away.sock /run/openvswitch/db.sock`
+)
+
+// nodesLackSomething: the tunnel's port is taken on a node of east, Open vSwitch does not
+// answer on one of west.
+func nodesLackSomething(t *testing.T, l *lab) {
+	l.node(t, "east-1", takePort).must(t)
+	l.node(t, "west-2", hideOVS).must(t)
+	over := false
+	defer func() {
+		if !over {
+			l.node(t, "east-1", freePort)
+			l.node(t, "west-2", showOVS)
+		}
+	}()
+	l.refused(t, l.Inventory, []string{"-e", "rollout_timeout=20"},
+		"cluster east: DaemonSet sdn-tunnel/sdn-tunnel-agent: after 20s", " on east-1: ", "node east-1: wireguard: UDP port 5555 of the node is taken by another program",
+		"stop it, or choose another tunnel_port",
+		"cluster west: DaemonSet sdn-tunnel/sdn-tunnel-agent: after 20s", " on west-2: ", "node west-2: vswitch: the node's Open vSwitch does not answer",
+		"see that ovsdb-server and ovs-vswitchd run there",
+		"== What was changed so far, and stays", "create DaemonSet sdn-tunnel/sdn-tunnel-agent", "== To go on:")
+	agents := map[string]string{}
+	for _, c := range clusters {
+		agents[c] = l.agents(t, c)
+		if strings.Count(agents[c], "ready=true restarts=0") != 1 || strings.Count(agents[c], "ready=false restarts=0") != 1 {
+			t.Errorf("agents of %s, want one of two ready, and none ever ended:\n%s", c, agents[c])
+		}
+	}
+	l.node(t, "east-1", freePort).must(t)
+	l.node(t, "west-2", showOVS).must(t)
+	over = true
+	for _, c := range clusters {
+		want := strings.ReplaceAll(agents[c], "ready=false", "ready=true")
+		took := eventually(t, time.Minute, "the agents of "+c+" recover by themselves", func() bool { return l.agents(t, c) == want })
+		t.Logf("agents of %s ready %.1f s later", c, took.Seconds())
+	}
+}
+
+// agents lists the agents' pods of a cluster, and how they are.
+func (l *lab) agents(t *testing.T, cluster string) string {
+	t.Helper()
+	return l.kubectl(t, cluster, "-n", "sdn-tunnel", "get", "pods", "-l", "app.kubernetes.io/component=agent", "-o",
+		`jsonpath={range .items[*]}{.metadata.name} ready={.status.containerStatuses[0].ready} restarts={.status.containerStatuses[0].restartCount}{"\n"}{end}`)
+}
