@@ -88,8 +88,8 @@ generated: ## fails when generated code is not what generate makes
 	diff -ru roles/tunnel/files/crds $$tmp || { echo 'generated code is not current: make generate' >&2; exit 1; }
 
 .PHONY: bench
-bench: ## benchmarks of the pure packages (compare with benchstat)
-	go test -run '^$$' -bench . -benchmem ./internal/mesh/... ./internal/meshplan/... ./internal/remoteservice/... ./ovsflow/...
+bench: ## benchmarks of the pure packages, and as root of the service proxy (compare with benchstat)
+	go test -run '^$$' -bench . -benchmem ./internal/mesh/... ./internal/meshplan/... ./internal/remoteservice/... ./internal/svcproxy/... ./ovsflow/...
 
 .PHONY: clean
 clean: ## removes what was built; a lab that is up is left alone (sdn-tunnel lab down)

@@ -22,11 +22,16 @@ type Route struct {
 	Via    netip.Addr // invalid: directly on the link
 	Source netip.Addr // preferred source; invalid: the kernel's choice
 	MTU    int        // 0: the link's
+	// Local: what is sent there arrives, as at addresses of the namespace's own.
+	Local bool
 }
 
 // String is the route much as ip(8) shows it.
 func (r Route) String() string {
 	var b strings.Builder
+	if r.Local {
+		b.WriteString("local ")
+	}
 	fmt.Fprintf(&b, "%v", r.Dst)
 	if r.Via.IsValid() {
 		fmt.Fprintf(&b, " via %v", r.Via)
@@ -108,6 +113,7 @@ func ownRoutes(h *netlink.Handle, link netlink.Link) ([]Route, error) {
 		bits, _ := r.Dst.Mask.Size()
 		routes = append(routes, Route{
 			Dst: netip.PrefixFrom(addr(r.Dst.IP), bits), Via: addr(r.Gw), Source: addr(r.Src), MTU: r.MTU,
+			Local: r.Type == unix.RTN_LOCAL,
 		})
 	}
 	slices.SortFunc(routes, func(a, b Route) int { return cmp.Compare(a.String(), b.String()) })
@@ -118,6 +124,9 @@ func (r Route) kernel(link netlink.Link) *netlink.Route {
 	k := &netlink.Route{
 		LinkIndex: link.Attrs().Index, Protocol: RouteProtocol, Table: unix.RT_TABLE_MAIN,
 		Dst: ipNet(r.Dst), MTU: r.MTU, Scope: netlink.SCOPE_LINK,
+	}
+	if r.Local {
+		k.Type, k.Scope = unix.RTN_LOCAL, netlink.SCOPE_HOST
 	}
 	if r.Via.IsValid() {
 		k.Gw, k.Scope = r.Via.AsSlice(), netlink.SCOPE_UNIVERSE

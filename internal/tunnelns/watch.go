@@ -33,7 +33,11 @@ func (p *Part) Watch(ctx context.Context, notify func()) error {
 				})
 			},
 			p.inside(unix.NETLINK_ROUTE, RouteGroups, every),
-			p.inside(unix.NETLINK_NETFILTER, []uint32{NfTables}, every),
+			p.inside(unix.NETLINK_NETFILTER, []uint32{NfTables}, func(e Event) {
+				if p.concernsClamp(e) {
+					notify()
+				}
+			}),
 		)
 	})
 }
@@ -83,11 +87,11 @@ func (n Namespace) WhileSame(ctx context.Context, notify func(), watchers ...fun
 	if err := errors.Join(os.MkdirAll(dir, 0o755), names.Add(dir)); err != nil {
 		return fmt.Errorf("watch %s: %w", dir, err)
 	}
-	before := n.identity()
+	before := n.Identity()
 	g, inner := errgroup.WithContext(inner)
 	g.Go(func() error {
 		defer cancel()
-		for n.identity() == before {
+		for n.Identity() == before {
 			select {
 			case <-inner.Done():
 				return nil
@@ -106,13 +110,20 @@ func (n Namespace) WhileSame(ctx context.Context, notify func(), watchers ...fun
 	return err
 }
 
-// identity tells namespaces apart that bear the same name one after the other.
-func (n Namespace) identity() [2]uint64 {
+// Identity tells namespaces apart that bear the same name one after the other.
+func (n Namespace) Identity() [2]uint64 {
 	var st unix.Stat_t
 	if !n.Exists() || unix.Stat(n.path, &st) != nil {
 		return [2]uint64{}
 	}
 	return [2]uint64{st.Dev, st.Ino}
+}
+
+// concernsClamp leaves out the tables of others, such as the service proxy's, which
+// changes with every pod behind a service.
+func (p *Part) concernsClamp(e Event) bool {
+	family, table, ok := e.RulesetTable()
+	return e.Type == 0 || ok && family == unix.NFPROTO_INET && table == Table
 }
 
 // concernsNode leaves out what pods' comings and goings cause: veth links of others,

@@ -1,0 +1,72 @@
+package svcproxy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
+)
+
+// sweeper forgets UDP flows to services that lead to a backend that is gone. UDP has no
+// end of a connection: as long as the client goes on sending, the kernel would translate
+// to that backend, whatever the rules say.
+type sweeper struct {
+	networks []netip.Prefix
+	// backends are those that a flow to a key may lead to.
+	backends map[remoteservice.Key][]netip.AddrPort
+	// all: keys that are not among backends have none; else they are not looked at.
+	all bool
+}
+
+// sweep forgets the flows in the namespace; it returns how many.
+func (s sweeper) sweep(n tunnelns.Namespace) (forgotten uint, err error) {
+	err = n.Do(func() error {
+		h, err := netlink.NewHandle(unix.NETLINK_NETFILTER)
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		for range 3 { // a table that changes while it is read is read again
+			var some uint
+			some, err = h.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, s)
+			forgotten += some
+			if !errors.Is(err, netlink.ErrDumpInterrupted) {
+				break
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return forgotten, fmt.Errorf("forget UDP flows to backends that are gone, in %v: %w", n, err)
+	}
+	return forgotten, nil
+}
+
+// MatchConntrackFlow tells whether to forget a flow. Its other direction comes from where
+// the flow leads to.
+func (s sweeper) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
+	if flow.Forward.Protocol != unix.IPPROTO_UDP {
+		return false
+	}
+	to, ok := netip.AddrFromSlice(flow.Forward.DstIP)
+	from, okToo := netip.AddrFromSlice(flow.Reverse.SrcIP)
+	if !ok || !okToo {
+		return false
+	}
+	to = to.Unmap()
+	if !slices.ContainsFunc(s.networks, func(p netip.Prefix) bool { return p.Contains(to) }) {
+		return false
+	}
+	backends, known := s.backends[remoteservice.Key{Addr: to, Protocol: corev1.ProtocolUDP, Port: flow.Forward.DstPort}]
+	if !known && !s.all {
+		return false
+	}
+	return !slices.Contains(backends, netip.AddrPortFrom(from.Unmap(), flow.Reverse.SrcPort))
+}
