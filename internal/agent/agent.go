@@ -103,7 +103,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return serve.Unix(ctx, SocketPath(a.cfg.StateDir), a.statusHandler()) })
 	if a.cfg.MetricsAddress != "" {
 		checks := serve.Checks{Healthy: a.loop.Alive, Ready: a.Ready, Metrics: a.metrics.handler()}
-		group.Go(func() error { return serve.TCP(ctx, a.cfg.MetricsAddress, serve.Handler(checks)) })
+		group.Go(func() error {
+			if err := serve.TCP(ctx, a.cfg.MetricsAddress, serve.Handler(checks)); err != nil {
+				return fmt.Errorf("agent_metrics_address: %w", err)
+			}
+			return nil
+		})
 	}
 	err := group.Wait()
 	if a.plane.Close != nil {

@@ -53,9 +53,12 @@ func (p *Part) inside(family int, groups []uint32, event func(Event)) func(conte
 	}
 }
 
-// KeepWatching runs watch again and again until ctx ends, with a pause after an error.
+// KeepWatching runs watch again and again until ctx ends, with a pause after an error. An
+// error that only comes again is not logged again.
 func KeepWatching(ctx context.Context, log *slog.Logger, watch func(context.Context) error) error {
+	said := ""
 	for {
+		began := time.Now()
 		err := watch(ctx)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // a watch that ends with its context has not failed
@@ -63,7 +66,10 @@ func KeepWatching(ctx context.Context, log *slog.Logger, watch func(context.Cont
 		if err == nil {
 			continue
 		}
-		log.Warn("a watch broke and is set up again", "error", err)
+		if err.Error() != said || time.Since(began) > retryWatch {
+			log.Warn("a watch broke and is set up again", "error", err)
+			said = err.Error()
+		}
 		select {
 		case <-ctx.Done():
 			return nil
