@@ -29,6 +29,7 @@ type Args struct {
 	OnlyInNamespace string         `arg:"only_in_namespace"`
 	MadeBefore      []string       `arg:"made_before"`
 	OnlyOwn         bool           `arg:"only_own" default:"false"`
+	Prune           []Stale        `arg:"prune"`
 	FieldManager    string         `arg:"field_manager" default:"sdn-tunnel-deploy"`
 	Wait            bool           `arg:"wait" default:"false"`
 	WaitTimeout     int            `arg:"wait_timeout" default:"300"`
@@ -42,11 +43,21 @@ type Object struct {
 	Name       string `arg:"name,required"`
 }
 
+// Stale finds objects that an earlier call made and this one does not.
+type Stale struct {
+	APIVersion string `arg:"apiVersion,required"`
+	Kind       string `arg:"kind,required"`
+	Namespace  string `arg:"namespace,required"`
+	Selector   string `arg:"selector,required"`
+}
+
 // Validate refuses calls that say nothing, or that remove and apply at once.
 func (a *Args) Validate() error {
 	switch {
 	case a.State == "present" && len(a.Objects) > 0:
 		return errors.New("objects: it names what is removed; with state present use manifests or files")
+	case a.State == "absent" && len(a.Prune) > 0:
+		return errors.New("prune: it goes with state present")
 	case len(a.Manifests)+len(a.Files)+len(a.Objects) == 0:
 		return errors.New("manifests, files or objects: one must be given")
 	}
@@ -99,6 +110,15 @@ func carryOut(ctx context.Context, e *apply.Engine, objects []*unstructured.Unst
 	changes, err := e.Apply(ctx, objects)
 	if err == nil && args.Wait {
 		err = e.AwaitRollout(ctx, objects, limit)
+	}
+	// Only now: until the rollout is over, pods of before may need what is stale.
+	for _, s := range args.Prune {
+		if err != nil {
+			break
+		}
+		var pruned []ssa.Change
+		pruned, err = e.Prune(ctx, apply.Stale(s), objects)
+		changes = append(changes, pruned...)
 	}
 	return changes, err
 }

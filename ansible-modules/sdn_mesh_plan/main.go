@@ -24,6 +24,7 @@ type Args struct {
 	ServiceType     string            `arg:"service_type" default:"LoadBalancer" choices:"LoadBalancer,NodePort,HostNetwork,Static"`
 	StaticEndpoints map[string]string `arg:"static_endpoints"`
 	ExportPolicy    map[string]string `arg:"export_policy"`
+	DNSZone         string            `arg:"dns_zone" default:"cluster.{cluster}"`
 	Variables       []string          `arg:"variables"`
 }
 
@@ -38,6 +39,7 @@ func run(_ context.Context, _ module.Call, args Args) (module.Result, error) {
 		TunnelPort: args.TunnelPort, TunnelPool: args.TunnelPool,
 		ServiceType: meshplan.ServiceType(args.ServiceType), StaticEndpoints: args.StaticEndpoints,
 		ExportPolicy: args.ExportPolicy,
+		DNSZone:      args.DNSZone,
 	}
 	plan, conflicts := meshplan.Make(in)
 	if len(conflicts) > 0 {

@@ -72,7 +72,7 @@ func runPlan(c *ucli.Context, files fs.FS) error {
 
 // planOptions reads the variables that a plan depends on.
 func planOptions(inv inventory.Inventory) (meshplan.Options, error) {
-	o := meshplan.Options{ServiceType: meshplan.ServiceType(inv.String("service_type", ""))}
+	o := meshplan.Options{ServiceType: meshplan.ServiceType(inv.String("service_type", "")), DNSZone: inv.String("dns_zone", "")}
 	if s := inv.String("tunnel_port", ""); s != "" {
 		port, err := strconv.ParseUint(s, 10, 16)
 		if err != nil {

@@ -22,7 +22,7 @@ var (
 	networkVariables = []string{"pod_cidrs", "service_cidrs"}
 	optionVariables  = []string{
 		"tunnel_mode", "tunnel_port", "tunnel_pool", "service_type", "static_endpoints",
-		"namespace", "test_image", "image_pull_policy",
+		"namespace", "test_image", "image_pull_policy", "dns_zone",
 	}
 )
 

@@ -61,7 +61,7 @@ func (l *Lab) ownSpecs() []image.Spec {
 	return []image.Spec{
 		{Ref: busyboxImage, HostPrograms: []string{"busybox"}, Dirs: []string{"/tmp"},
 			Symlinks: map[string]string{"/bin/sh": "/usr/bin/busybox"}, Entrypoint: []string{"/usr/bin/busybox"}},
-		single(coreDNSImage, "/coredns", bin("coredns")),
+		{Ref: coreDNSImage, Files: map[string]string{"/coredns": bin("coredns")}, Entrypoint: []string{"/coredns"}, User: "65532:65532"},
 		single(metallbControllerImage, "/controller", bin("metallb-controller")),
 		single(metallbSpeakerImage, "/speaker", bin("metallb-speaker")),
 	}

@@ -69,6 +69,7 @@ func (l *Lab) RestConfig(c layout.Cluster) (*rest.Config, error) {
 func (l *Lab) writeInventory() error {
 	text, err := files.Render("hosts.yml.tmpl", map[string]any{
 		"Clusters": l.Clusters, "Kubeconfig": l.KubeconfigPath(), "Key": l.SSHKeyPath(), "KnownHosts": l.path("ssh", "known_hosts"),
+		"CoreDNSImage": coreDNSImage,
 	})
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ const module = "github.com/sdn-tunnel/sdn-tunnel"
 var pure = []string{
 	"api/v1alpha1",
 	"internal/clusterset",
+	"internal/dnsplan",
 	"internal/mesh",
 	"internal/meshobj",
 	"internal/meshplan",

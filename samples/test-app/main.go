@@ -4,20 +4,24 @@
 //	test-app serve [-listen :8080]     TCP (HTTP) and UDP on one port
 //	test-app probe < request.json      one JSON result on standard output
 //	test-app ask < request.json        the same, of services instead of servers
+//	test-app resolve [-server ADDRESS] TYPE NAME …   what a DNS server says, as JSON
 //	test-app idle                      waits to be executed in (hostNetwork pods)
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/probe"
+	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/resolve"
 	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/server"
 )
 
@@ -58,10 +62,38 @@ func run(ctx context.Context, args []string) error {
 			return fmt.Errorf("read the request from standard input: %w", err)
 		}
 		return json.NewEncoder(os.Stdout).Encode(probe.Ask(ctx, req))
+	case "resolve":
+		return resolveNames(ctx, args)
 	case "idle":
 		<-ctx.Done()
 		return nil
 	default:
-		return fmt.Errorf("unknown mode %q: want serve, probe, ask or idle", mode)
+		return fmt.Errorf("unknown mode %q: want serve, probe, ask, resolve or idle", mode)
 	}
+}
+
+// resolveNames asks a DNS server, by default the first of this pod's resolv.conf, for names of a type.
+func resolveNames(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("resolve", flag.ContinueOnError)
+	address := flags.String("server", "", "address of the DNS server")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() < 2 {
+		return errors.New("resolve: want a type and names")
+	}
+	server, err := resolve.Nameserver("/etc/resolv.conf")
+	if *address != "" {
+		var addr netip.Addr
+		addr, err = netip.ParseAddr(*address)
+		server = netip.AddrPortFrom(addr, 53)
+	}
+	if err != nil {
+		return err
+	}
+	answers := make([]resolve.Answer, 0, flags.NArg()-1)
+	for _, name := range flags.Args()[1:] {
+		answers = append(answers, resolve.Ask(ctx, server, flags.Arg(0), name))
+	}
+	return json.NewEncoder(os.Stdout).Encode(answers)
 }
