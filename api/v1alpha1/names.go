@@ -17,6 +17,8 @@ const (
 	ManagerAgent = "sdn-tunnel-agent"
 	// ManagerController owns endpoints and tunnel addresses, mirrors, node services.
 	ManagerController = "sdn-tunnel-controller"
+	// ManagerExports owns the condition Valid of ServiceExports.
+	ManagerExports = "sdn-tunnel-exports"
 	// ManagerDeploy owns what a deploy applies.
 	ManagerDeploy = "sdn-tunnel-deploy"
 )

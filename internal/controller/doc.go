@@ -24,17 +24,29 @@
 // without its private half. What remains is that no packets pass between the node that
 // lost and the clusters where it lost; there it is named in a condition and a metric.
 //
+// # Services
+//
+// The services that another member shares are mirrored as EndpointSlices in the namespace
+// of sdn-tunnel, in the shape that package remoteservice owns; what the member says is
+// read by package catalog. Addresses outside of the member's declared networks are left
+// out. One change costs the reading and writing of one service. The mirrors stay while
+// the member does not answer, and go with the service, its export or the member.
+//
 // One reconciler a file: node.go (own nodes), member.go (which remotes are watched),
-// mirror.go (their nodes), status.go (conditions), token.go (renewal of access).
+// mirror.go (their nodes), service.go (their services), serviceexport.go (own
+// ServiceExports), status.go (conditions), token.go (renewal of access).
 //
 // The rights it needs, and no others:
 //
 //	+kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
+//	+kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch
+//	+kubebuilder:rbac:groups=multicluster.x-k8s.io,resources=serviceexports,verbs=get;list;watch
+//	+kubebuilder:rbac:groups=multicluster.x-k8s.io,resources=serviceexports/status,verbs=patch
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=linkedclusters,verbs=get;list;watch
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=linkedclusters/status,verbs=patch
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes,verbs=get;list;watch;create;patch;delete
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes/status,verbs=patch
-//	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=services,verbs=get;list;watch;create;patch;delete
+//	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=services,verbs=create;patch;delete
 //	+kubebuilder:rbac:groups=discovery.k8s.io,namespace=sdn-tunnel,resources=endpointslices,verbs=get;list;watch;create;patch;delete
 //	+kubebuilder:rbac:groups=discovery.k8s.io,namespace=sdn-tunnel,resources=endpointslices/restricted,verbs=create
 //	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=secrets,verbs=get;list;watch;patch

@@ -17,14 +17,17 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nodeservice"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/serve"
 )
 
@@ -63,11 +66,8 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.TunnelNode{}, clusterIndex, func(obj client.Object) []string {
-		n, _ := obj.(*v1alpha1.TunnelNode)
-		return []string{n.Spec.Cluster}
-	}); err != nil {
-		return fmt.Errorf("index the TunnelNodes: %w", err)
+	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
 	}
 	if err := setup(ctx, mgr, o, beats); err != nil {
 		return err
@@ -78,19 +78,51 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	return nil
 }
 
+// index lets the cache find objects by what they are of.
+func index(ctx context.Context, i client.FieldIndexer) error {
+	if err := i.IndexField(ctx, &v1alpha1.TunnelNode{}, clusterIndex, func(obj client.Object) []string {
+		n, _ := obj.(*v1alpha1.TunnelNode)
+		return []string{n.Spec.Cluster}
+	}); err != nil {
+		return fmt.Errorf("index the TunnelNodes: %w", err)
+	}
+	for field, key := range map[string]func(remoteservice.Identity) string{
+		serviceIndex: serviceKey, clusterIndex: func(id remoteservice.Identity) string { return id.Cluster },
+	} {
+		if err := i.IndexField(ctx, &discoveryv1.EndpointSlice{}, field, func(obj client.Object) []string {
+			if id, ok := mirrorOf(obj); ok {
+				return []string{key(id)}
+			}
+			return nil
+		}); err != nil {
+			return fmt.Errorf("index the EndpointSlices: %w", err)
+		}
+	}
+	return nil
+}
+
 func setup(ctx context.Context, mgr ctrl.Manager, o Options, beats *pulse) error {
 	c := mgr.GetClient()
 	mirrorQueue, statusQueue := &notifier{}, beats.queue
-	rs := &remotes{scheme: mgr.GetScheme(), status: statusQueue, mirrors: mirrorQueue, ctx: ctx,
-		byName: map[string]*remote{}, broken: map[string]error{}}
+	serviceQueue := &notifier{}
+	rs := &remotes{scheme: mgr.GetScheme(), status: statusQueue, mirrors: mirrorQueue, services: serviceQueue,
+		namespace: o.Namespace, ctx: ctx, byName: map[string]*remote{}, broken: map[string]error{}}
 	m := &mirrors{Client: c, cluster: o.Cluster, remotes: rs, queue: mirrorQueue, status: statusQueue, log: o.Log}
 	rs.nodeChanged = m.remoteChanged
+	writer, err := newWriter(mgr)
+	if err != nil {
+		return err
+	}
+	imports := &services{Client: c, writer: writer, cluster: o.Cluster, namespace: o.Namespace, remotes: rs,
+		queue: serviceQueue, status: statusQueue, log: o.Log}
 	own := &nodes{Client: c, options: o.Options, status: statusQueue, log: o.Log}
 	for _, r := range []interface{ setup(ctrl.Manager) error }{
 		own,
 		&members{Client: c, options: o, remotes: rs, mirrors: mirrorQueue, log: o.Log},
 		m,
-		&status{Client: c, options: o, remotes: rs, mirrors: m, addresses: &own.addresses, queue: statusQueue, beat: beats.beat},
+		imports,
+		&exports{Client: c, log: o.Log},
+		&status{Client: c, options: o, remotes: rs, mirrors: m, services: imports, addresses: &own.addresses, queue: statusQueue, beat: beats.beat},
 		&tokens{Client: c, options: o, log: o.Log},
 	} {
 		if err := r.setup(mgr); err != nil {
@@ -108,7 +140,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, beats *pulse) error
 // newManager caches no more than what the reconcilers read.
 func newManager(cfg *rest.Config, o Options, beats *pulse) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, mcsv1alpha1.Install} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
@@ -120,11 +152,6 @@ func newManager(cfg *rest.Config, o Options, beats *pulse) (ctrl.Manager, error)
 		}
 		return cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}, Label: labels.NewSelector().Add(*req)}, nil
 	}
-	ofNode, err := labelled(v1alpha1.LabelNode)
-	if err != nil {
-		return nil, err
-	}
-	ofNode.Transform = ownFields
 	ofCluster, err := labelled(v1alpha1.LabelCluster)
 	if err != nil {
 		return nil, err
@@ -136,8 +163,10 @@ func newManager(cfg *rest.Config, o Options, beats *pulse) (ctrl.Manager, error)
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Node{}: {Transform: slimNode}, &corev1.Service{}: ofNode,
-				&discoveryv1.EndpointSlice{}: ofNode, &corev1.Secret{}: ofCluster,
+				&corev1.Node{}: {Transform: slimNode}, &corev1.Service{}: {Transform: slimService(o.Namespace)},
+				// The nodes' and the mirrors.
+				&discoveryv1.EndpointSlice{}: {Namespaces: map[string]cache.Config{o.Namespace: {}}, Transform: slimSlice},
+				&corev1.Secret{}:             ofCluster,
 			},
 		},
 		Metrics: metricsserver.Options{BindAddress: o.MetricsAddress,
@@ -172,4 +201,31 @@ func slimNode(o any) (any, error) {
 		n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses}
 	}
 	return o, nil
+}
+
+// slimSlice keeps the nodes' slices as they are, and of the mirrors all but the writers.
+func slimSlice(o any) (any, error) {
+	if s, ok := o.(*discoveryv1.EndpointSlice); ok {
+		if _, mirror := mirrorOf(s); mirror {
+			s.ManagedFields = nil
+			return s, nil
+		}
+	}
+	return ownFields(o)
+}
+
+// slimService keeps the own services as they are, and of all others what says whether
+// they can be exported.
+func slimService(namespace string) toolscache.TransformFunc {
+	return func(o any) (any, error) {
+		s, ok := o.(*corev1.Service)
+		if !ok {
+			return o, nil
+		}
+		if s.Namespace == namespace {
+			return ownFields(s)
+		}
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion},
+			Spec: corev1.ServiceSpec{Type: s.Spec.Type}}, nil
+	}
 }

@@ -7,15 +7,20 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/catalog"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
 )
 
@@ -57,6 +62,7 @@ type remote struct {
 	server  string
 	reader  client.WithWatch
 	store   cache.Store
+	catalog *catalog.Catalog        // its services; nil: not watched
 	changed func(tunnelNode string) // a node of the member changed
 	moved   func()                  // health changed
 
@@ -68,14 +74,18 @@ type remote struct {
 }
 
 // newRemote makes a remote with the identity in cfg, that of peeraccess.RestConfig; it
-// needs to list and watch tunnelnodes and to get linkedclusters there.
+// needs to list and watch tunnelnodes and linkedclusters there, and what the catalog reads.
 func newRemote(cluster, access string, cfg *rest.Config, scheme *runtime.Scheme) (*remote, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS, cfg.Burst = 10, 20
 	cfg.UserAgent = "sdn-tunnel-controller"
-	mapper := meta.NewDefaultRESTMapper(nil) // no discovery: two kinds, both known
+	mapper := meta.NewDefaultRESTMapper(nil) // no discovery: all kinds are known
 	mapper.Add(v1alpha1.GroupVersion.WithKind(tunnelNodeKind), meta.RESTScopeRoot)
 	mapper.Add(v1alpha1.GroupVersion.WithKind("LinkedCluster"), meta.RESTScopeRoot)
+	for _, kind := range []schema.GroupVersionKind{corev1.SchemeGroupVersion.WithKind("Service"),
+		discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), mcsv1alpha1.SchemeGroupVersion.WithKind(mcsv1alpha1.ServiceExportKindName)} {
+		mapper.Add(kind, meta.RESTScopeNamespace)
+	}
 	reader, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme, Mapper: mapper})
 	if err != nil {
 		return nil, fmt.Errorf("client for cluster %s: %w", cluster, err)
@@ -99,6 +109,9 @@ func (r *remote) start(ctx context.Context) {
 	var wait sync.WaitGroup
 	wait.Go(func() { informer.RunWithContext(ctx) })
 	wait.Go(func() { r.probe(ctx) })
+	if r.catalog != nil {
+		wait.Go(func() { r.catalog.Run(ctx) })
+	}
 	wait.Go(func() {
 		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
 			r.set(func(h *health) { h.synced = true })

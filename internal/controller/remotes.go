@@ -5,11 +5,17 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/catalog"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 )
 
 // remotes are the members that are watched, by name.
@@ -17,6 +23,10 @@ type remotes struct {
 	scheme  *runtime.Scheme
 	mirrors *notifier // told of members whose nodes are all to be looked at
 	status  *notifier
+	// services is told of services, and of members all of whose services are to be looked at.
+	services *notifier
+	// namespace is that of sdn-tunnel.
+	namespace string
 	// nodeChanged is told of one node of a member.
 	nodeChanged func(cluster, name string)
 
@@ -64,6 +74,14 @@ func (rs *remotes) ensure(cluster, access string, cfg *rest.Config) error {
 		rs.mirrors.notify(cluster + allNodes)
 	}
 	r.moved = func() { rs.status.notify(statusKey) }
+	r.catalog = catalog.New(catalog.Options{
+		Cluster: cluster, Namespace: rs.namespace, Reader: r.reader,
+		Changed: func(k catalog.Key) {
+			rs.services.soon(serviceKey(remoteservice.Identity{Cluster: cluster, Namespace: k.Namespace, Name: k.Name}), gather)
+		},
+		All:   func() { rs.services.notify(cluster + allServices) },
+		Moved: func() { rs.status.soon(statusKey, statusDelay) },
+	})
 	rs.byName[cluster] = r
 	r.start(rs.ctx)
 	rs.status.notify(statusKey)
@@ -113,12 +131,27 @@ func (n *notifier) Start(_ context.Context, q workqueue.TypedRateLimitingInterfa
 	return nil
 }
 
-func (n *notifier) notify(name string) {
+func (n *notifier) notify(name string) { n.add(name, priorityqueue.AddOpts{}) }
+
+// soon gathers what is said of a name within the time into one.
+func (n *notifier) soon(name string, after time.Duration) {
+	n.add(name, priorityqueue.AddOpts{After: after})
+}
+
+// idle lets what others say go first.
+func (n *notifier) idle(name string) {
+	n.add(name, priorityqueue.AddOpts{Priority: new(handler.LowPriority)})
+}
+
+func (n *notifier) add(name string, o priorityqueue.AddOpts) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.queue == nil {
+	switch q := n.queue.(type) {
+	case nil:
 		n.early = append(n.early, name)
-		return
+	case priorityqueue.PriorityQueue[reconcile.Request]:
+		q.AddWithOpts(o, request(name))
+	default:
+		q.AddAfter(request(name), o.After)
 	}
-	n.queue.Add(request(name))
 }

@@ -40,9 +40,10 @@ const (
 // mesh, and only those that differ.
 type status struct {
 	client.Client
-	options Options
-	remotes *remotes
-	mirrors *mirrors
+	options  Options
+	remotes  *remotes
+	mirrors  *mirrors
+	services *services
 	// addresses are the own member's.
 	addresses *addresses
 	queue     *notifier
@@ -206,7 +207,7 @@ func (r *status) remote(lc *v1alpha1.LinkedCluster, f *finding) []metav1.Conditi
 		value = 1
 	}
 	remoteReachable.WithLabelValues(lc.Name).Set(value)
-	return []metav1.Condition{reachable, inSyncCondition(lc, f, remote, h, reachable)}
+	return []metav1.Condition{reachable, inSyncCondition(lc, f, remote, h, reachable), r.servicesOf(lc, reachable)}
 }
 
 func reachableCondition(cluster string, h health, broken error) metav1.Condition {

@@ -93,7 +93,7 @@ func judge(t *testing.T, c client.Client) {
 	beats := 0
 	r := &status{
 		Client: c, options: Options{Options: nodeservice.Options{Cluster: "east", TunnelPort: 5555}},
-		remotes: &remotes{}, mirrors: &mirrors{}, addresses: &addresses{}, beat: func() { beats++ },
+		remotes: &remotes{}, mirrors: &mirrors{}, services: &services{}, addresses: &addresses{}, beat: func() { beats++ },
 	}
 	if _, err := r.Reconcile(t.Context(), request(statusKey)); err != nil || beats != 1 {
 		t.Fatalf("reconcile: %v, %d beats", err, beats)

@@ -1,0 +1,141 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
+
+	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+)
+
+// definitionRetry is how often it is seen whether ServiceExports have become known.
+const definitionRetry = 30 * time.Second
+
+// exports tells of each ServiceExport of the own cluster whether it is valid: whether
+// there is such a service, and one that can be exported (KEP-1645).
+type exports struct {
+	client.Client
+	log *slog.Logger
+}
+
+// setup waits in the background where the API server does not know ServiceExports:
+// all else works without.
+func (r *exports) setup(mgr ctrl.Manager) error {
+	if r.known(mgr) {
+		return r.watch(mgr)
+	}
+	r.log.Warn("this cluster has no ServiceExports of multicluster.x-k8s.io/v1alpha1; run the deploy again to install their definition")
+	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		tick := time.NewTicker(definitionRetry)
+		defer tick.Stop()
+		for !r.known(mgr) {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+		}
+		return r.watch(mgr)
+	}))
+}
+
+func (r *exports) known(mgr ctrl.Manager) bool {
+	gvk := mcsv1alpha1.SchemeGroupVersion.WithKind(mcsv1alpha1.ServiceExportKindName)
+	_, err := mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
+	return err == nil
+}
+
+func (r *exports) watch(mgr ctrl.Manager) error {
+	return builder.ControllerManagedBy(mgr).Named("export").
+		For(&mcsv1alpha1.ServiceExport{}).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.byService)).
+		WithOptions(controller.Options{SkipNameValidation: new(true)}).
+		Complete(r)
+}
+
+func (r *exports) byService(ctx context.Context, o client.Object) []reconcile.Request {
+	var export mcsv1alpha1.ServiceExport
+	if err := r.Get(ctx, client.ObjectKeyFromObject(o), &export); err != nil {
+		return nil // there is none; one that comes is seen by itself
+	}
+	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(o)}}
+}
+
+// Reconcile handles the ServiceExport of that name.
+func (r *exports) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	var export mcsv1alpha1.ServiceExport
+	if err := r.Get(ctx, req.NamespacedName, &export); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	service := &corev1.Service{}
+	if err := r.Get(ctx, req.NamespacedName, service); apierrors.IsNotFound(err) {
+		service = nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("read Service %s: %w", req, err)
+	}
+	want := validity(req.String(), service)
+	is := meta.FindStatusCondition(export.Status.Conditions, want.Type)
+	if said(is, want) {
+		return reconcile.Result{}, nil
+	}
+	want.LastTransitionTime = metav1.Now()
+	if is != nil && is.Status == want.Status {
+		want.LastTransitionTime = is.LastTransitionTime
+	}
+	u := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"conditions": []any{map[string]any{
+		"type": want.Type, "status": string(want.Status), "reason": want.Reason, "message": want.Message,
+		"observedGeneration": export.Generation, "lastTransitionTime": want.LastTransitionTime.UTC().Format(time.RFC3339),
+	}}}}}
+	u.SetGroupVersionKind(mcsv1alpha1.SchemeGroupVersion.WithKind(mcsv1alpha1.ServiceExportKindName))
+	u.SetNamespace(req.Namespace)
+	u.SetName(req.Name)
+	if err := r.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(v1alpha1.ManagerExports), client.ForceOwnership); client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("write the condition %s of ServiceExport %s: %w", want.Type, req, err)
+	}
+	r.log.Info("service export", "export", req.String(), "valid", want.Status, "reason", want.Reason)
+	return reconcile.Result{}, nil
+}
+
+// validity is the condition Valid of an export of that service, nil for none.
+func validity(name string, s *corev1.Service) metav1.Condition {
+	c := metav1.Condition{Type: string(mcsv1alpha1.ServiceExportConditionValid), Status: metav1.ConditionFalse}
+	switch {
+	case s == nil:
+		c.Reason = string(mcsv1alpha1.ServiceExportReasonNoService)
+		c.Message = fmt.Sprintf("there is no Service %s: create it, or remove the export", name)
+	case s.Spec.Type == corev1.ServiceTypeExternalName:
+		c.Reason = string(mcsv1alpha1.ServiceExportReasonInvalidServiceType)
+		c.Message = fmt.Sprintf("Service %s is of type ExternalName, which has no endpoints to export", name)
+	default:
+		c.Status, c.Reason = metav1.ConditionTrue, string(mcsv1alpha1.ServiceExportReasonValid)
+		c.Message = fmt.Sprintf("Service %s can be exported", name)
+	}
+	return c
+}
+
+// said tells whether the condition is there. Another controller of the same API may say
+// the same in words and with a reason of its own, which is no cause for a dispute.
+func said(is *metav1.Condition, want metav1.Condition) bool {
+	if is == nil || is.Status != want.Status {
+		return false
+	}
+	ours := []string{string(mcsv1alpha1.ServiceExportReasonValid), string(mcsv1alpha1.ServiceExportReasonNoService),
+		string(mcsv1alpha1.ServiceExportReasonInvalidServiceType)}
+	return is.Reason == want.Reason || !slices.Contains(ours, is.Reason)
+}
