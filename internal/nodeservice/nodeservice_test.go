@@ -283,6 +283,15 @@ func TestWait(t *testing.T) {
 			t.Errorf("%q is not in: %v", text, err)
 		}
 	}
+	_, err = Wait(t.Context(), c, append(nodes, node("c")), o, time.Millisecond, nil)
+	if want := " b (Service sdn-tunnel-b): the load balancer"; err == nil || strings.Count(err.Error(), want) != 1 ||
+		!strings.Contains(err.Error(), "c (Service sdn-tunnel-c): the Service is not there yet") {
+		t.Errorf("two nodes that wait for different things: %v", err)
+	}
+	if both := waitError("east", 0, []Observed{{Node: "b", Missing: "no address"}, {Node: "c", Missing: "no address"}}).Error(); !strings.Contains(both,
+		"2 of 2 nodes have no endpoint: b (Service sdn-tunnel-b), c (Service sdn-tunnel-c): no address; made") {
+		t.Errorf("two nodes that wait for the same: %s", both)
+	}
 	give("b", "203.0.113.201")
 	all, err = Wait(t.Context(), c, nodes, o, time.Minute, nil)
 	if err != nil || all[1].Endpoint.String() != "203.0.113.201:5555" || len(seen) == 0 || seen[0] != 1 {

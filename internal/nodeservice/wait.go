@@ -29,8 +29,17 @@ func (e *WaitError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "cluster %s: %v: after %s, %d of %d nodes have no endpoint:",
 		e.Cluster, ErrNoEndpoint, e.Waited.Round(time.Second), len(e.Missing), len(e.Missing)+len(e.Made))
+	// Mostly all nodes wait for the same: it is said once.
+	var reasons []string
+	nodes := map[string][]string{}
 	for _, m := range e.Missing {
-		fmt.Fprintf(&b, " %s (Service %s): %s;", m.Node, Name(m.Node), m.Missing)
+		if nodes[m.Missing] == nil {
+			reasons = append(reasons, m.Missing)
+		}
+		nodes[m.Missing] = append(nodes[m.Missing], fmt.Sprintf("%s (Service %s)", m.Node, Name(m.Node)))
+	}
+	for _, reason := range reasons {
+		fmt.Fprintf(&b, " %s: %s;", strings.Join(nodes[reason], ", "), reason)
 	}
 	b.WriteString(" made and left in place:")
 	for _, m := range e.Made {

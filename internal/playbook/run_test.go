@@ -7,6 +7,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -37,12 +38,13 @@ func TestRunTellsProgress(t *testing.T) {
 	if !strings.Contains(out.String(), "good-morning") {
 		t.Errorf("Ansible's output lacks the variable's value:\n%s", out)
 	}
-	var seen []string
+	var seen, changes []string
 	for _, e := range *events {
 		switch e.Kind {
 		case EventResult:
 			if e.Host == "east" {
 				seen = append(seen, e.Task+"="+e.Status)
+				changes = append(changes, e.Changes...)
 			}
 			if e.Task == "Keep it secret" && e.Message != "" {
 				t.Errorf("a no_log task has the message %q", e.Message)
@@ -57,6 +59,9 @@ func TestRunTellsProgress(t *testing.T) {
 	want := "Say it=ok Change something=changed Keep it secret=ignored stats"
 	if got := strings.Join(seen, " "); got != want {
 		t.Errorf("events %q, want %q", got, want)
+	}
+	if want := []string{"east: create Namespace n", "east: create Secret n/s"}; !slices.Equal(changes, want) {
+		t.Errorf("changes %q, want %q", changes, want)
 	}
 }
 
