@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -46,6 +47,11 @@ func New(files fs.FS, lab []*ucli.Command) *ucli.App {
 			initCommand(), planCommand(files), deployCommand(files), verifyCommand(files), statusCommand(files),
 			teardownCommand(files), versionCommand(), completionCommand(),
 		},
+	}
+	for _, cmd := range app.Commands {
+		if slices.ContainsFunc(cmd.Flags, func(f ucli.Flag) bool { return slices.Contains(f.Names(), askVaultFlag) }) {
+			askingVault(cmd, askVaultPassword)
+		}
 	}
 	if len(lab) > 0 {
 		app.Commands = append(app.Commands, &ucli.Command{

@@ -24,7 +24,8 @@ func inventoryFlags() []ucli.Flag {
 	return []ucli.Flag{
 		&ucli.StringFlag{Name: "inventory", Aliases: []string{"i"}, Usage: "inventory file or folder", Required: true},
 		&ucli.StringSliceFlag{Name: "extra-vars", Aliases: []string{"e"}, Usage: "variables: @file, name=value, or YAML; secrets belong into a file"},
-		&ucli.StringFlag{Name: "vault-password-file", Usage: "file with the password of Ansible vaults"},
+		&ucli.StringFlag{Name: vaultFileFlag, Usage: "file with the password of Ansible vaults, or a program that prints it"},
+		&ucli.BoolFlag{Name: askVaultFlag, Aliases: []string{"J"}, Usage: "ask for the password of Ansible vaults"},
 	}
 }
 
@@ -49,7 +50,12 @@ func source(c *ucli.Context) (inventory.Source, error) {
 	if _, err := os.Stat(path); err != nil {
 		return inventory.Source{}, fmt.Errorf("inventory: %w; sdn-tunnel init writes one", err)
 	}
-	s := inventory.Source{Path: path, VaultPasswordFile: c.String("vault-password-file"), Vars: map[string]any{}}
+	s := inventory.Source{Path: path, Vars: map[string]any{}}
+	if file := c.String(vaultFileFlag); file != "" {
+		if s.VaultPasswordFile, err = filepath.Abs(file); err != nil {
+			return inventory.Source{}, err
+		}
+	}
 	for _, arg := range c.StringSlice("extra-vars") {
 		if err := extraVars(&s, arg); err != nil {
 			return inventory.Source{}, err
