@@ -97,6 +97,7 @@ func flags() []cli.Flag {
 		&cli.UintFlag{Name: "tunnel-port", Value: 5555, EnvVars: []string{"SDN_TUNNEL_PORT"}, Usage: "UDP `PORT` of the tunnels, where a node has none of its own"},
 		text("wireguard", "auto", "SDN_TUNNEL_WIREGUARD", "auto, kernel or userspace"),
 		&cli.UintFlag{Name: "vnid", Value: 0, EnvVars: []string{"SDN_TUNNEL_VNID"}, Usage: "OpenShift SDN's network `ID` of remote traffic; 0 is global"},
+		text("service-proxy", "nftables", "SDN_TUNNEL_SERVICE_PROXY", "what balances services of other clusters: nftables, or none"),
 		text("state-dir", "/var/lib/sdn-tunnel", "SDN_TUNNEL_STATE_DIR", "`DIR` of the node's key and last plan"),
 		text("metrics-bind-address", ":9655", "SDN_TUNNEL_METRICS_BIND_ADDRESS", "`ADDRESS` of /metrics, /healthz and /readyz; empty: none"),
 		text("kubeconfig", "", "KUBECONFIG", "`FILE`; by default the pod's own access"),
@@ -130,6 +131,7 @@ func run(c *cli.Context) error {
 	}
 	a, err := agent.New(agent.Config{
 		Self: self, Port: uint16(port), StateDir: c.String("state-dir"),
+		Namespace:      c.String("namespace"),
 		MetricsAddress: c.String("metrics-bind-address"), API: access, Log: log,
 	}, plane)
 	if err != nil {
@@ -182,6 +184,7 @@ func options(c *cli.Context, log *slog.Logger) agent.Options {
 	return agent.Options{
 		Attachment: agent.Attachment(c.String("attachment")), Bridge: c.String("bridge"),
 		WireGuard: c.String("wireguard"), VNID: uint32(c.Uint("vnid")),
+		Services: agent.ServiceProxy(c.String("service-proxy")),
 		StateDir: c.String("state-dir"), Log: log,
 	}
 }

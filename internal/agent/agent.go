@@ -20,6 +20,8 @@ import (
 // Config is what an Agent needs besides its data plane.
 type Config struct {
 	Self mesh.Ref
+	// Namespace is that of sdn-tunnel, where the mirrors of remote services are.
+	Namespace string
 	// Port is the mesh's default UDP port.
 	Port uint16
 	// StateDir keeps the plan and the socket of `status`.
@@ -38,7 +40,9 @@ type DataPlane struct {
 	Parts []Part
 	// PublicKey is the node's, for its TunnelNode.
 	PublicKey mesh.Key
-	Gauges    Gauges
+	// Services proxies remote services; nil: this node does not.
+	Services Services
+	Gauges   Gauges
 	// Close, if not nil, ends what runs inside this process; what is in the kernel stays.
 	Close func() error
 }
@@ -64,6 +68,7 @@ func New(cfg Config, plane DataPlane) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	cluster.Tell(cfg.Namespace, plane.Services)
 	a := &Agent{cfg: cfg, plane: plane, cluster: cluster}
 	a.board.setState(State{Source: PlanNone})
 	a.metrics = newMetrics(a.observe)
@@ -72,7 +77,7 @@ func New(cfg Config, plane DataPlane) (*Agent, error) {
 		wake: make(chan struct{}, 1),
 	}
 	a.loop = &Loop{
-		Self: cfg.Self, Observer: cluster, Parts: plane.Parts,
+		Self: cfg.Self, Observer: cluster, Parts: plane.Parts, NoServices: plane.Services == nil,
 		PlanPath: planPath(cfg.StateDir), Timing: cfg.Timing, Log: cfg.Log,
 		Measured: a.metrics.measured,
 		Passed: func(s State) {
@@ -178,6 +183,10 @@ func (a *Agent) observe() Observation {
 	}
 	if g := a.plane.Gauges; g.Flows != nil {
 		o.Flows = g.Flows()
+	}
+	if g := a.plane.Gauges; g.Services != nil {
+		s := g.Services()
+		o.Services, o.State.Refusals = &s, slices.Concat(o.State.Refusals, s.Refused)
 	}
 	return o
 }

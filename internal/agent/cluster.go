@@ -14,6 +14,7 @@ import (
 	networkv1 "github.com/openshift/api/network/v1"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -31,19 +32,22 @@ import (
 )
 
 // Cluster is the API of the node's own cluster, as far as the agent reads it: the
-// members, the nodes of all of them, its own Node and, with OpenShift SDN, its own
-// HostSubnet. It is the loop's Observer.
+// members, the nodes of all of them, its own Node, with OpenShift SDN its own HostSubnet,
+// and the mirrors of remote services. It is the loop's Observer.
 type Cluster struct {
 	self mesh.Ref
 	port uint16
 	log  *slog.Logger
 
-	tunnel, core, network rest.Interface
+	tunnel, core, network, discovery rest.Interface
 
 	members *store[v1alpha1.LinkedCluster, *v1alpha1.LinkedCluster]
 	nodes   *store[v1alpha1.TunnelNode, *v1alpha1.TunnelNode]
 	node    *store[corev1.Node, *corev1.Node]
 	subnet  *store[networkv1.HostSubnet, *networkv1.HostSubnet]
+
+	namespace string   // of the mirrored EndpointSlices
+	services  Services // nil: nobody wants them
 
 	sdn       atomic.Pointer[bool] // OpenShift SDN serves HostSubnets; nil: not known yet
 	connected atomic.Bool
@@ -60,7 +64,7 @@ func NewCluster(access *rest.Config, self mesh.Ref, port uint16, log *slog.Logge
 	access.QPS, access.Burst = 20, 40
 	access.Wrap(func(next http.RoundTripper) http.RoundTripper { return &witness{next: next, cluster: c} })
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, networkv1.Install} {
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, networkv1.Install, discoveryv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("know the API's objects: %w", err)
 		}
@@ -68,7 +72,7 @@ func NewCluster(access *rest.Config, self mesh.Ref, port uint16, log *slog.Logge
 	for _, client := range []struct {
 		into    *rest.Interface
 		version schema.GroupVersion
-	}{{&c.tunnel, v1alpha1.GroupVersion}, {&c.core, corev1.SchemeGroupVersion}, {&c.network, networkv1.GroupVersion}} {
+	}{{&c.tunnel, v1alpha1.GroupVersion}, {&c.core, corev1.SchemeGroupVersion}, {&c.network, networkv1.GroupVersion}, {&c.discovery, discoveryv1.SchemeGroupVersion}} {
 		cfg := rest.CopyConfig(access)
 		cfg.GroupVersion, cfg.APIPath = &client.version, "/apis"
 		if client.version.Group == "" {
@@ -82,6 +86,12 @@ func NewCluster(access *rest.Config, self mesh.Ref, port uint16, log *slog.Logge
 		*client.into = made
 	}
 	return c, nil
+}
+
+// Tell has the mirrored EndpointSlices of the namespace told to services. It is to be
+// called before Run.
+func (c *Cluster) Tell(namespace string, services Services) {
+	c.namespace, c.services = namespace, services
 }
 
 // witness notes whether the API answers. A refusal is an answer.
@@ -115,10 +125,9 @@ func (c *Cluster) Run(ctx context.Context, notify func()) error {
 	}
 	own := fields.OneTermEqualSelector("metadata.name", c.self.Node)
 	group, ctx := errgroup.WithContext(ctx)
-	reflectInto := func(client rest.Interface, resource string, which fields.Selector, kind runtime.Object, into cache.ReflectorStore) {
+	reflectInto := func(from cache.ListerWatcherWithContext, resource string, kind runtime.Object, into cache.ReflectorStore) {
 		group.Go(func() error {
-			from := paced(cache.NewListWatchFromClient(client, resource, "", which))
-			cache.NewReflectorWithOptions(from, kind, into, cache.ReflectorOptions{
+			cache.NewReflectorWithOptions(paced(from), kind, into, cache.ReflectorOptions{
 				Name: resource,
 				// For watches that end at once. It is short, for a reflector sits it out
 				// also when its context has ended; requests that fail are paced by paced.
@@ -127,12 +136,18 @@ func (c *Cluster) Run(ctx context.Context, notify func()) error {
 			return nil
 		})
 	}
-	reflectInto(c.tunnel, "linkedclusters", fields.Everything(), &v1alpha1.LinkedCluster{}, c.members)
-	reflectInto(c.tunnel, "tunnelnodes", fields.Everything(), &v1alpha1.TunnelNode{}, c.nodes)
-	reflectInto(c.core, "nodes", own, &corev1.Node{}, c.node)
+	global := func(client rest.Interface, resource string, which fields.Selector, kind runtime.Object, into cache.ReflectorStore) {
+		reflectInto(cache.NewListWatchFromClient(client, resource, "", which), resource, kind, into)
+	}
+	global(c.tunnel, "linkedclusters", fields.Everything(), &v1alpha1.LinkedCluster{}, c.members)
+	global(c.tunnel, "tunnelnodes", fields.Everything(), &v1alpha1.TunnelNode{}, c.nodes)
+	global(c.core, "nodes", own, &corev1.Node{}, c.node)
+	if c.services != nil {
+		reflectInto(mirrors(c.discovery, c.namespace), "endpointslices", &discoveryv1.EndpointSlice{}, sliceStore{c.services})
+	}
 	group.Go(func() error {
 		if c.detectSDN(ctx) {
-			reflectInto(c.network, "hostsubnets", own, &networkv1.HostSubnet{}, c.subnet)
+			global(c.network, "hostsubnets", own, &networkv1.HostSubnet{}, c.subnet)
 		}
 		notify()
 		return nil

@@ -12,6 +12,7 @@
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes,verbs=get;list;watch;create;patch
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes/status,verbs=patch
 //	+kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
+//	+kubebuilder:rbac:groups=discovery.k8s.io,namespace=sdn-tunnel,resources=endpointslices,verbs=get;list;watch
 //	+kubebuilder:rbac:groups=network.openshift.io,resources=hostsubnets,verbs=get;list;watch
 //
 // The last one concerns OpenShift SDN only.

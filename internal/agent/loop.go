@@ -30,6 +30,9 @@ type Loop struct {
 	Self     mesh.Ref
 	Observer Observer
 	Parts    []Part
+	// NoServices: remote services are not reached from this node, and the plans that it
+	// applies do without their networks.
+	NoServices bool
 	// PlanPath is the file that keeps the last plan.
 	PlanPath string
 	Timing   Timing
@@ -162,7 +165,7 @@ func (l *Loop) observe(late bool) {
 	}
 	plan := mesh.Compute(view)
 	l.unread = refused
-	if l.source == PlanAPI && reflect.DeepEqual(plan, l.plan) {
+	if l.source == PlanAPI && reflect.DeepEqual(l.own(plan), l.plan) {
 		return
 	}
 	if l.source == PlanSaved {
@@ -193,9 +196,17 @@ func (l *Loop) resort() {
 }
 
 func (l *Loop) adopt(plan mesh.DataPlane, source PlanSource) {
-	l.plan, l.source = plan, source
+	l.plan, l.source = l.own(plan), source
 	l.Log.Info("new plan", "source", source, "peers", len(plan.Peers), "refusals", len(plan.Refusals)+len(l.unread))
 	l.markAll()
+}
+
+// own is what this node takes of a plan.
+func (l *Loop) own(plan mesh.DataPlane) mesh.DataPlane {
+	if l.NoServices {
+		plan.RemoteService = nil
+	}
+	return plan
 }
 
 func (l *Loop) markAll() {

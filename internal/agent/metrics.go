@@ -38,6 +38,10 @@ var (
 	descConnected = describe("api_connected", "1 if the cluster's API answered the last request.")
 	descCable     = describe("cable_info", "The implementation of the cable in use.", "cable")
 	descMTU       = describe("mtu_bytes", "MTU of the tunnel.")
+	descServices  = describe("services", "Services of other clusters that are proxied here.")
+	descEndpoints = describe("service_endpoints", "Endpoints of the services of other clusters that are proxied here, once for each port.")
+	descRefused   = describe("services_refused", "What is not used of the mirrors of other clusters' services; it counts among the refusals too.")
+	descSync      = describe("service_sync_duration_seconds", "How long the last change of services took from the agent to the kernel.")
 	descReady     = describe("part_as_planned", "1 if the part is as planned, 0 if its last apply failed.", "part")
 	descPlan      = describe("plan_info", "Where the plan in use comes from: api, saved or none.", "source")
 )
@@ -118,6 +122,12 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(descMTU, float64(o.MTU))
 	gauge(descConnected, truth(o.Connected))
 	gauge(descPlan, 1, string(o.State.Source))
+	if s := o.Services; s != nil {
+		gauge(descServices, float64(s.Services))
+		gauge(descEndpoints, float64(s.Endpoints))
+		gauge(descRefused, float64(len(s.Refused)))
+		gauge(descSync, s.Sync.Seconds())
+	}
 	if o.Cable != "" {
 		gauge(descCable, 1, o.Cable)
 	}

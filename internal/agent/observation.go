@@ -49,6 +49,8 @@ type Gauges struct {
 	MTU func() int
 	// Flows is how many flows there are on the bridge.
 	Flows func() int
+	// Services is how the proxy of remote services fares.
+	Services func() ServiceStats
 }
 
 // Observation is everything that the agent says of its node, at one moment.
@@ -59,6 +61,7 @@ type Observation struct {
 	Cable     string
 	MTU       int
 	Flows     int
+	Services  *ServiceStats // nil: this node proxies none
 	Connected bool
 }
 

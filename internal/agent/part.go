@@ -10,8 +10,8 @@ import (
 // interface equal to the plan. Each call of Apply observes, diffs and changes only
 // what differs; twice changes nothing.
 type Part interface {
-	// Name is short, for logs and metric labels: "namespace", "wireguard", "node",
-	// "vswitch".
+	// Name is short, for logs and metric labels: "namespace", "wireguard", "services",
+	// "vswitch", "node".
 	Name() string
 	// Apply makes the part equal to dp and returns what it changed, one readable line
 	// each; no line, no change.

@@ -17,26 +17,36 @@ import (
 
 // Report is a node's own view, as `status` shows it. It holds no secret.
 type Report struct {
-	Node          string       `json:"node"`
-	AgentVersion  string       `json:"agentVersion"`
-	PublicKey     string       `json:"publicKey"`
-	TunnelAddress string       `json:"tunnelAddress,omitempty"`
-	Cable         string       `json:"cable,omitempty"`
-	MTU           int          `json:"mtu,omitempty"`
-	Flows         int          `json:"flows"`
-	PlanSource    PlanSource   `json:"planSource"`
-	APIConnected  bool         `json:"apiConnected"`
-	Ready         bool         `json:"ready"`
-	Parts         []PartReport `json:"parts"`
-	Peers         []PeerReport `json:"peers"`
-	PeersError    string       `json:"peersError,omitempty"`
-	Refusals      []string     `json:"refusals,omitempty"`
+	Node          string `json:"node"`
+	AgentVersion  string `json:"agentVersion"`
+	PublicKey     string `json:"publicKey"`
+	TunnelAddress string `json:"tunnelAddress,omitempty"`
+	Cable         string `json:"cable,omitempty"`
+	MTU           int    `json:"mtu,omitempty"`
+	Flows         int    `json:"flows"`
+	// Services is absent where the node proxies no remote services.
+	Services     *ServiceReport `json:"services,omitempty"`
+	PlanSource   PlanSource     `json:"planSource"`
+	APIConnected bool           `json:"apiConnected"`
+	Ready        bool           `json:"ready"`
+	Parts        []PartReport   `json:"parts"`
+	Peers        []PeerReport   `json:"peers"`
+	PeersError   string         `json:"peersError,omitempty"`
+	Refusals     []string       `json:"refusals,omitempty"`
 }
 
 // PartReport is how one part fares.
 type PartReport struct {
 	Name  string `json:"name"`
 	Error string `json:"error,omitempty"`
+}
+
+// ServiceReport is how many remote services the node proxies, with how many endpoints,
+// counted once for each port.
+type ServiceReport struct {
+	Services  int `json:"services"`
+	Endpoints int `json:"endpoints"`
+	Refused   int `json:"refused"`
 }
 
 // PeerReport is one peer. HandshakeAge is in seconds, absent before the first one.
@@ -56,6 +66,9 @@ func reportOf(self mesh.Ref, key mesh.Key, o Observation, now time.Time) Report 
 		PlanSource: o.State.Source, APIConnected: o.Connected,
 		Ready: o.State.Applied && len(o.State.Failed()) == 0,
 		Parts: []PartReport{}, Peers: []PeerReport{},
+	}
+	if s := o.Services; s != nil {
+		r.Services = &ServiceReport{s.Services, s.Endpoints, len(s.Refused)}
 	}
 	if o.State.Plan.TunnelAddress.IsValid() {
 		r.TunnelAddress = o.State.Plan.TunnelAddress.String()
@@ -129,6 +142,9 @@ func (r Report) WriteTable(out io.Writer) error {
 	fmt.Fprintf(w, "CABLE\t%s\n", cmp.Or(r.Cable, "-"))
 	fmt.Fprintf(w, "MTU\t%d\n", r.MTU)
 	fmt.Fprintf(w, "FLOWS\t%d\n", r.Flows)
+	if s := r.Services; s != nil {
+		fmt.Fprintf(w, "SERVICES\t%d with %d endpoints, %d refused\n", s.Services, s.Endpoints, s.Refused)
+	}
 	for _, p := range r.Parts {
 		fmt.Fprintf(w, "PART %s\t%s\n", p.Name, cmp.Or(p.Error, "as planned"))
 	}

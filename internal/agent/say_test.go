@@ -35,6 +35,7 @@ func working(now time.Time) Observation {
 			{Ref: west("w3")},
 		},
 		Cable: "wireguard", MTU: 1370, Flows: 9, Connected: true,
+		Services: &ServiceStats{Services: 4, Endpoints: 12, Refused: []mesh.Refusal{{}}, Sync: 14 * time.Millisecond},
 	}
 }
 
@@ -152,6 +153,7 @@ func TestMetrics(t *testing.T) {
 		`sdntunnel_part_as_planned{part="namespace"} 1`, `sdntunnel_part_as_planned{part="wireguard"} 0`,
 		`sdntunnel_reconciles_total{part="wireguard",result="ok"} 1`, `sdntunnel_reconciles_total{part="wireguard",result="error"} 1`,
 		`sdntunnel_changes_total{part="wireguard"} 3`, `sdntunnel_reconcile_duration_seconds_count{part="wireguard"} 2`,
+		`sdntunnel_services 4`, `sdntunnel_service_endpoints 12`, `sdntunnel_services_refused 1`, `sdntunnel_service_sync_duration_seconds 0.014`,
 		`sdntunnel_build_info{`, `go_goroutines`, `process_resident_memory_bytes`,
 	} {
 		if !strings.Contains(body, want) {
@@ -203,7 +205,7 @@ func TestReport(t *testing.T) {
 	if err := reportOf(east1, mesh.Key{7}, o, now).WriteTable(&table); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"east.east-1", "100.127.0.1", "PART wireguard", "port is taken", "no device", "west.w1", "30s ago", "stale", "never"} {
+	for _, want := range []string{"east.east-1", "100.127.0.1", "PART wireguard", "4 with 12 endpoints, 1 refused", "port is taken", "no device", "west.w1", "30s ago", "stale", "never"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("%q is not in\n%s", want, &table)
 		}

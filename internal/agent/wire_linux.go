@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nodepath"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/svcproxy"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/vswitch"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/wg"
@@ -22,6 +23,15 @@ const (
 	AttachOVS  Attachment = "ovs"  // a port of OpenShift SDN's bridge
 )
 
+// ServiceProxy says what balances remote services on the node.
+type ServiceProxy string
+
+// Service proxies.
+const (
+	ProxyNFTables ServiceProxy = "nftables" // built in
+	ProxyNone     ServiceProxy = "none"     // remote services are not reached by address
+)
+
 // Options choose among the ways to make a data plane. A new attachment is a new Part
 // in NewDataPlane, in the place of vswitch.
 type Options struct {
@@ -29,6 +39,7 @@ type Options struct {
 	Bridge     string
 	WireGuard  string // auto, kernel or userspace
 	VNID       uint32
+	Services   ServiceProxy
 	StateDir   string
 	Log        *slog.Logger
 }
@@ -74,8 +85,7 @@ func wire(o Options, ovs *vswitch.OVS, key wg.PrivateKey) (DataPlane, error) {
 	if err != nil {
 		return DataPlane{}, fmt.Errorf("node routes: %w", err)
 	}
-	return DataPlane{
-		Parts:     []Part{namespace, cable, bridge, node},
+	plane := DataPlane{
 		PublicKey: key.Public(),
 		Close:     cable.Close,
 		Gauges: Gauges{
@@ -84,7 +94,33 @@ func wire(o Options, ovs *vswitch.OVS, key wg.PrivateKey) (DataPlane, error) {
 			Flows: bridge.FlowCount,
 			Peers: func(ctx context.Context) ([]Peer, error) { return readCable(ctx, cable) },
 		},
-	}, nil
+	}
+	services, err := proxy(o, &plane)
+	if err != nil {
+		return DataPlane{}, fmt.Errorf("service proxy: %w", err)
+	}
+	// Services before what leads traffic to them.
+	plane.Parts = []Part{namespace, cable, services, bridge, node}
+	return plane, nil
+}
+
+// proxy gives the part for remote services; where there is no proxy it takes away what an
+// earlier one left.
+func proxy(o Options, plane *DataPlane) (Part, error) {
+	switch cfg := (svcproxy.Config{Log: o.Log}); o.Services {
+	case ProxyNFTables:
+		p, err := svcproxy.New(cfg)
+		if err != nil {
+			return nil, err
+		}
+		plane.Services = p
+		plane.Gauges.Services = func() ServiceStats { return ServiceStats(p.Stats()) }
+		return p, nil
+	case ProxyNone:
+		return svcproxy.NewNone(cfg)
+	default:
+		return nil, fmt.Errorf("%q: this version has %s and %s", o.Services, ProxyNFTables, ProxyNone)
+	}
 }
 
 func readCable(ctx context.Context, cable *wg.Part) ([]Peer, error) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
@@ -103,7 +104,7 @@ func routes(dp mesh.DataPlane, gw Gateway, mtu int) []tunnelns.Route {
 		return nil
 	}
 	var rs []tunnelns.Route
-	for _, dst := range dp.Remote {
+	for _, dst := range slices.Concat(dp.Remote, dp.RemoteService) {
 		if dst.Addr().Is4() {
 			rs = append(rs, tunnelns.Route{
 				Dst: dst, Via: dp.TunnelAddress, Source: gw.Address, MTU: min(mtu, gw.Link.Attrs().MTU),
