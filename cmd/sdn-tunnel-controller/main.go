@@ -45,6 +45,10 @@ func app() *cli.App {
 			&cli.StringFlag{Name: "static-endpoints", EnvVars: []string{"STATIC_ENDPOINTS"}, Usage: "YAML `FILE`: node to address[:port], for service type Static"},
 			&cli.StringFlag{Name: "service-annotations", EnvVars: []string{"SERVICE_ANNOTATIONS"}, Usage: "YAML `FILE`: annotations of every node's Service; none if it is missing or empty"},
 			&cli.StringFlag{Name: "metrics-bind-address", EnvVars: []string{"METRICS_BIND_ADDRESS"}, Value: ":9656", Usage: "serves /metrics, /healthz and /readyz; 0: nothing"},
+			&cli.IntFlag{Name: "webhook-port", EnvVars: []string{"WEBHOOK_PORT"}, Usage: "serves the admission webhook that holds agents to their own nodes; 0: does not"},
+			&cli.StringFlag{Name: "webhook-service", EnvVars: []string{"WEBHOOK_SERVICE"}, Value: "sdn-tunnel-webhook", Usage: "name of the webhook's Service and of the Secret with its certificate"},
+			&cli.StringFlag{Name: "webhook-configuration", EnvVars: []string{"WEBHOOK_CONFIGURATION"}, Value: "sdn-tunnel-agent", Usage: "name of the ValidatingWebhookConfiguration"},
+			&cli.StringFlag{Name: "agent-service-account", EnvVars: []string{"AGENT_SERVICE_ACCOUNT"}, Value: "sdn-tunnel", Usage: "whose requests the webhook judges"},
 			&cli.BoolFlag{Name: "leader-elect", EnvVars: []string{"LEADER_ELECT"}, Usage: "for more than one replica"},
 			&cli.StringFlag{Name: "kubeconfig", EnvVars: []string{"KUBECONFIG"}, Usage: "by default the pod's own service account"},
 			&cli.StringFlag{Name: "log-level", EnvVars: []string{"LOG_LEVEL"}, Value: "info", Usage: "debug, info, warn or error"},
@@ -64,6 +68,8 @@ func run(c *cli.Context) error {
 			Type: nodeservice.Type(c.String("service-type")), TunnelPort: int32(c.Int("tunnel-port")),
 		},
 		MetricsAddress: c.String("metrics-bind-address"), LeaderElection: c.Bool("leader-elect"), Log: log,
+		Webhook: controller.WebhookOptions{Port: c.Int("webhook-port"), Service: c.String("webhook-service"),
+			Configuration: c.String("webhook-configuration"), AgentServiceAccount: c.String("agent-service-account")},
 	}
 	if file := c.String("static-endpoints"); file != "" {
 		raw, err := os.ReadFile(file)

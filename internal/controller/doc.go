@@ -46,6 +46,8 @@
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=linkedclusters/status,verbs=patch
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes,verbs=get;list;watch;create;patch;delete
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes/status,verbs=patch
+//	+kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=sdn-tunnel-agent,verbs=get;patch
+//	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=pods,verbs=get
 //	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=services,verbs=create;patch;delete
 //	+kubebuilder:rbac:groups=discovery.k8s.io,namespace=sdn-tunnel,resources=endpointslices,verbs=get;list;watch;create;patch;delete
 //	+kubebuilder:rbac:groups=discovery.k8s.io,namespace=sdn-tunnel,resources=endpointslices/restricted,verbs=create
@@ -55,4 +57,6 @@
 //
 // endpointslices/restricted is what OpenShift asks for where an endpoint lies in the
 // cluster's own networks; the Secrets are made by the deploy and only renewed here.
+// Those on pods and the webhook's configuration are given only where the controller
+// serves the admission webhook (package admission).
 package controller

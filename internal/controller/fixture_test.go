@@ -42,6 +42,8 @@ type member struct {
 	api  *apitest.Server
 	// probes is where the controller answers /healthz, /readyz and /metrics.
 	probes string
+	// webhook is the admission webhook that the controller serves, if any.
+	webhook controller.WebhookOptions
 	client.Client
 }
 
@@ -136,7 +138,7 @@ func (m *member) start(annotations map[string]string) (stop func()) {
 		done <- controller.Run(ctx, m.api.User(m.t, user), controller.Options{
 			Options: nodeservice.Options{Cluster: m.name, Namespace: namespace, Type: nodeservice.NodePort, TunnelPort: 5555,
 				Annotations: annotations},
-			MetricsAddress: m.probes, LeaderElection: true, Log: slog.New(slog.NewTextHandler(m.t.Output(), nil)).With("member", m.name),
+			Webhook: m.webhook, MetricsAddress: m.probes, LeaderElection: true, Log: slog.New(slog.NewTextHandler(m.t.Output(), nil)).With("member", m.name),
 		})
 	}()
 	return func() {

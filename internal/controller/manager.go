@@ -39,6 +39,9 @@ type Options struct {
 	nodeservice.Options
 	MetricsAddress string // "0": none; serves /metrics, /healthz and /readyz
 	LeaderElection bool
+	// Webhook holds the agents to their own nodes where the API server cannot; its
+	// Port is 0 where it can.
+	Webhook WebhookOptions
 	// TokenLife is asked for when access is renewed; 0: peeraccess.DefaultExpiration.
 	TokenLife time.Duration
 	Log       *slog.Logger
@@ -129,7 +132,11 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, beats *pulse) error
 			return fmt.Errorf("set up the controller: %w", err)
 		}
 	}
-	for _, r := range []manager.Runnable{rs, beats} {
+	runnables := []manager.Runnable{rs, beats}
+	if o.Webhook.Port != 0 {
+		runnables = append(runnables, o.webhook(mgr)...)
+	}
+	for _, r := range runnables {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up the controller: %w", err)
 		}

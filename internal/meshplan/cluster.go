@@ -68,7 +68,7 @@ func (p *planner) checkCluster(c *Facts) {
 			"Kubernetes %d.%d is too old", c.Major, c.Minor)
 	}
 	if c.Major == 1 && c.Minor >= oldestMinor && c.Minor < admissionMinor {
-		p.warn(c.Name, "Kubernetes 1.%d has no ValidatingAdmissionPolicy (1.%d has): an agent's account could write the TunnelNodes of other nodes of its cluster",
+		p.warn(c.Name, "Kubernetes 1.%d has no ValidatingAdmissionPolicy (1.%d has): a webhook of the controller holds the agents to their own nodes, unless tunnel_admission says otherwise; the API server has to reach it as a Service",
 			c.Minor, admissionMinor)
 	}
 	if !strings.HasPrefix(c.Server, "https://") {

@@ -20,6 +20,7 @@ import (
 type Right struct {
 	Namespaced            bool // in the namespace of sdn-tunnel only
 	Group, Resource, Verb string
+	Name                  string // of the one object; empty: all
 }
 
 // String is short, for messages of tests.
@@ -27,6 +28,9 @@ func (r Right) String() string {
 	where := "cluster"
 	if r.Namespaced {
 		where = "namespace"
+	}
+	if r.Name != "" {
+		return fmt.Sprintf("%s: %s %s %s %q", where, r.Verb, r.Resource, r.Name, r.Group)
 	}
 	return fmt.Sprintf("%s: %s %s %q", where, r.Verb, r.Resource, r.Group)
 }
@@ -57,7 +61,7 @@ func Documented(file string) (Set, error) {
 			}
 			fields[key] = strings.Split(strings.Trim(value, `"`), ";")
 		}
-		all = append(all, product(fields["namespace"] != nil, fields["groups"], fields["resources"], fields["verbs"])...)
+		all = append(all, product(fields["namespace"] != nil, fields["groups"], fields["resources"], fields["verbs"], fields["resourceNames"])...)
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s documents no rights", file)
@@ -68,6 +72,8 @@ func Documented(file string) (Set, error) {
 var (
 	statement  = regexp.MustCompile(`(?m)^\s*{%.*%}\s*$`)
 	expression = regexp.MustCompile(`{{.*?}}`)
+	// appname is part of names, and has its default there.
+	appname = regexp.MustCompile(`{{ tunnel_appname }}`)
 )
 
 // Given reads the rules of all Roles and ClusterRoles in a template; what a condition
@@ -77,7 +83,8 @@ func Given(template string) (Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the given rights: %w", err)
 	}
-	plain := expression.ReplaceAll(statement.ReplaceAll(content, nil), []byte("x"))
+	plain := appname.ReplaceAll(statement.ReplaceAll(content, nil), []byte("sdn-tunnel"))
+	plain = expression.ReplaceAll(plain, []byte("x"))
 	var all []Right
 	for _, document := range bytes.Split(plain, []byte("\n---\n")) {
 		if !bytes.Contains(document, []byte("\nkind: Role\n")) && !bytes.Contains(document, []byte("\nkind: ClusterRole\n")) {
@@ -88,20 +95,25 @@ func Given(template string) (Set, error) {
 			return nil, fmt.Errorf("%s: read a role: %w", template, err)
 		}
 		for _, rule := range role.Rules {
-			if len(rule.ResourceNames) > 0 || len(rule.NonResourceURLs) > 0 {
-				return nil, fmt.Errorf("%s: rule %v: names and URLs are not understood here", template, rule)
+			if len(rule.NonResourceURLs) > 0 {
+				return nil, fmt.Errorf("%s: rule %v: URLs are not understood here", template, rule)
 			}
-			all = append(all, product(role.Kind == "Role", rule.APIGroups, rule.Resources, rule.Verbs)...)
+			all = append(all, product(role.Kind == "Role", rule.APIGroups, rule.Resources, rule.Verbs, rule.ResourceNames)...)
 		}
 	}
 	return set(all), nil
 }
 
-func product(namespaced bool, groups, resources, verbs []string) (all []Right) {
+func product(namespaced bool, groups, resources, verbs, names []string) (all []Right) {
+	if len(names) == 0 {
+		names = []string{""}
+	}
 	for _, group := range groups {
 		for _, resource := range resources {
 			for _, verb := range verbs {
-				all = append(all, Right{namespaced, group, resource, verb})
+				for _, name := range names {
+					all = append(all, Right{namespaced, group, resource, verb, name})
+				}
 			}
 		}
 	}
@@ -141,7 +153,11 @@ func (s Set) Objects(user, namespace string) []client.Object {
 func (s Set) rules(namespaced bool) (rules []rbacv1.PolicyRule) {
 	for _, r := range s {
 		if r.Namespaced == namespaced {
-			rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{r.Group}, Resources: []string{r.Resource}, Verbs: []string{r.Verb}})
+			rule := rbacv1.PolicyRule{APIGroups: []string{r.Group}, Resources: []string{r.Resource}, Verbs: []string{r.Verb}}
+			if r.Name != "" {
+				rule.ResourceNames = []string{r.Name}
+			}
+			rules = append(rules, rule)
 		}
 	}
 	return rules

@@ -61,7 +61,14 @@ func TestRead(t *testing.T) {
 			t.Errorf("%q is understood", bad)
 		}
 	}
-	if _, err := Given(write("---\nkind: Role\nrules:\n  - {resourceNames: [a]}\n")); err == nil {
-		t.Error("a rule with names is understood")
+	if _, err := Given(write("---\nkind: Role\nrules:\n  - {nonResourceURLs: [/a]}\n")); err == nil {
+		t.Error("a rule with URLs is understood")
+	}
+	named, err := Given(write("---\nkind: Role\nrules:\n  - {apiGroups: [a], resources: [b], verbs: [get], resourceNames: [\"{{ tunnel_appname }}-c\"]}\n"))
+	if want := (Right{true, "a", "b", "get", "sdn-tunnel-c"}); err != nil || len(named) != 1 || named[0] != want {
+		t.Errorf("a rule with a name: %v, %v", named, err)
+	}
+	if rules := named.rules(true); len(rules) != 1 || len(rules[0].ResourceNames) != 1 {
+		t.Errorf("the name is lost: %v", rules)
 	}
 }

@@ -59,7 +59,11 @@ func segment(l *layout.Lab, c layout.Cluster, router *namespace) error {
 		return err
 	}
 	bits := c.Underlay.Bits()
-	cp := machineEnd{ns: l.ControlPlaneNS(c), link: Uplink, address: netip.PrefixFrom(c.ControlPlane, bits), gateway: c.Router}
+	cp := machineEnd{ns: l.ControlPlaneNS(c), link: Uplink, address: netip.PrefixFrom(c.ControlPlane, bits), gateway: c.Router,
+		services: c.Services}
+	if len(c.Nodes) > 0 {
+		cp.proxy = c.Nodes[0].Address
+	}
 	if err := router.wire(c.Name+"-cp", br, cp, netip.Prefix{}); err != nil {
 		return err
 	}
@@ -101,6 +105,10 @@ type machineEnd struct {
 	ns, link string
 	address  netip.Prefix
 	gateway  netip.Addr
+	// services are reached by proxy, a node: a control plane in a cluster of OpenShift's
+	// is on nodes itself, and calls webhooks by their Service.
+	services netip.Prefix
+	proxy    netip.Addr
 }
 
 // bridge makes a bridge, up, with an address if it is valid.
@@ -148,6 +156,13 @@ func (n *namespace) wire(name, bridge string, to machineEnd, near netip.Prefix) 
 	route := &netlink.Route{Gw: to.gateway.AsSlice()}
 	if err := far.RouteAdd(route); err != nil {
 		return fmt.Errorf("default route of %s: %w", to.ns, err)
+	}
+	if !to.proxy.IsValid() {
+		return nil
+	}
+	services := &net.IPNet{IP: to.services.Addr().AsSlice(), Mask: net.CIDRMask(to.services.Bits(), to.services.Addr().BitLen())}
+	if err := far.RouteAdd(&netlink.Route{Dst: services, Gw: to.proxy.AsSlice()}); err != nil {
+		return fmt.Errorf("route of %s to services: %w", to.ns, err)
 	}
 	return nil
 }
