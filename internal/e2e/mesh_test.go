@@ -41,6 +41,7 @@ func TestMesh(t *testing.T) {
 				{"every pair of nodes passes, and the underlay sees no pod address", verifyAndCapture},
 				{"the private keys are nowhere in the API", keysStayOnNodes},
 				{"agents are held to their own node", agentsAreHeldToTheirNode},
+				{"a webhook holds agents where there is no policy", webhookHoldsAgents},
 				{"peers read the mesh and nothing else", peersReadAndNothingElse},
 				{"policy of the SDN holds for remote traffic", func(t *testing.T, l *lab) { policy(t, l, mode) }},
 				{"drift is repaired", driftIsRepaired},

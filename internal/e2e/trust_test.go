@@ -34,6 +34,28 @@ func agentsAreHeldToTheirNode(t *testing.T, l *lab) {
 	}
 }
 
+// webhookHoldsAgents: what the admission policy refuses, the controller's webhook does,
+// and it goes when the policy comes back.
+func webhookHoldsAgents(t *testing.T, l *lab) {
+	deploy := func(kind string) {
+		t.Helper()
+		l.tunnel(t, 10*time.Minute, "deploy", "-i", l.Inventory, "-e", "tunnel_admission="+kind).must(t)
+	}
+	there := func(kind string) string {
+		t.Helper()
+		return l.kubectl(t, "east", "get", kind, "-l", "app.kubernetes.io/part-of=sdn-tunnel", "-o", "name")
+	}
+	deploy("webhook")
+	if hooks, policies := there("validatingwebhookconfigurations"), there("validatingadmissionpolicies"); hooks == "" || policies != "" {
+		t.Errorf("webhooks %q, policies %q", hooks, policies)
+	}
+	agentsAreHeldToTheirNode(t, l)
+	deploy("auto")
+	if hooks, policies := there("validatingwebhookconfigurations"), there("validatingadmissionpolicies"); hooks != "" || policies == "" {
+		t.Errorf("webhooks %q, policies %q", hooks, policies)
+	}
+}
+
 // peersReadAndNothingElse: the identity that west has in east reads the mesh's objects
 // and what services there are.
 func peersReadAndNothingElse(t *testing.T, l *lab) {
