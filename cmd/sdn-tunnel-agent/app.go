@@ -14,6 +14,7 @@ import (
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/agent"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/version"
 )
 
@@ -98,6 +99,7 @@ func flags() []cli.Flag {
 		text("wireguard", "auto", "SDN_TUNNEL_WIREGUARD", "auto, kernel or userspace"),
 		&cli.UintFlag{Name: "vnid", Value: 0, EnvVars: []string{"SDN_TUNNEL_VNID"}, Usage: "OpenShift SDN's network `ID` of remote traffic; 0 is global"},
 		text("service-proxy", "nftables", "SDN_TUNNEL_SERVICE_PROXY", "what balances services of other clusters: nftables, or none"),
+		&cli.UintFlag{Name: "mtu", Value: 0, EnvVars: []string{"SDN_TUNNEL_MTU"}, Usage: "the tunnel's `BYTES` at most; 0: what the node's ways to the peers carry"},
 		text("state-dir", "/var/lib/sdn-tunnel", "SDN_TUNNEL_STATE_DIR", "`DIR` of the node's key and last plan"),
 		text("metrics-bind-address", ":9655", "SDN_TUNNEL_METRICS_BIND_ADDRESS", "`ADDRESS` of /metrics, /healthz and /readyz; empty: none"),
 		text("kubeconfig", "", "KUBECONFIG", "`FILE`; by default the pod's own access"),
@@ -120,6 +122,9 @@ func run(c *cli.Context) error {
 	port := c.Uint("tunnel-port")
 	if port == 0 || port > 65535 {
 		return fmt.Errorf("--tunnel-port %d: want 1 to 65535", port)
+	}
+	if mtu := c.Uint("mtu"); mtu != 0 && (mtu < tunnelns.MinTunnelMTU || mtu > 65535) {
+		return fmt.Errorf("--mtu %d: want 0, or %d to 65535", mtu, tunnelns.MinTunnelMTU)
 	}
 	access, err := access(c.String("kubeconfig"))
 	if err != nil {
@@ -183,7 +188,7 @@ func status(c *cli.Context) error {
 func options(c *cli.Context, log *slog.Logger) agent.Options {
 	return agent.Options{
 		Attachment: agent.Attachment(c.String("attachment")), Bridge: c.String("bridge"),
-		WireGuard: c.String("wireguard"), VNID: uint32(c.Uint("vnid")),
+		WireGuard: c.String("wireguard"), VNID: uint32(c.Uint("vnid")), MTU: int(c.Uint("mtu")),
 		Services: agent.ServiceProxy(c.String("service-proxy")),
 		StateDir: c.String("state-dir"), Log: log,
 	}

@@ -18,6 +18,7 @@ func TestBadInput(t *testing.T) {
 		{"no such kubeconfig", "--cluster east --node e1 --kubeconfig /nonexistent", "read --kubeconfig /nonexistent"},
 		{"log level", "--log-level loud --cluster east --node e1", "--log-level loud"},
 		{"flags before the command", "--cluster east --node e1 --tunnel-port 70000 run", "--tunnel-port 70000"},
+		{"an MTU that IPv6 does not take", "--cluster east --node e1 --mtu 1000 run", "--mtu 1000"},
 		{"flags after the command", "run --cluster east --node e1 --tunnel-port 70000", "--tunnel-port 70000"},
 		{"no agent runs", "--state-dir /nonexistent status", "/nonexistent/agent.sock"},
 		{"unknown format", "status -o yaml", "-o yaml"},

@@ -40,6 +40,7 @@ type Options struct {
 	WireGuard  string // auto, kernel or userspace
 	VNID       uint32
 	Services   ServiceProxy
+	MTU        int // caps the tunnel's; 0: nothing does
 	StateDir   string
 	Log        *slog.Logger
 }
@@ -73,15 +74,15 @@ func wire(o Options, ovs *vswitch.OVS, key wg.PrivateKey) (DataPlane, error) {
 	if err != nil {
 		return DataPlane{}, fmt.Errorf("attachment ovs: %w", err)
 	}
-	namespace, err := tunnelns.New(tunnelns.Config{UserspaceDatapath: bridge.UserspaceDatapath, Log: o.Log})
+	namespace, err := tunnelns.New(tunnelns.Config{UserspaceDatapath: bridge.UserspaceDatapath, MTU: o.MTU, Log: o.Log})
 	if err != nil {
 		return DataPlane{}, fmt.Errorf("tunnel namespace: %w", err)
 	}
-	cable, err := wg.New(wg.Config{Mode: wg.Mode(o.WireGuard), Key: key, Log: o.Log})
+	cable, err := wg.New(wg.Config{Mode: wg.Mode(o.WireGuard), Key: key, MTU: o.MTU, Log: o.Log})
 	if err != nil {
 		return DataPlane{}, fmt.Errorf("cable: %w", err)
 	}
-	node, err := nodepath.New(nodepath.Config{Log: o.Log})
+	node, err := nodepath.New(nodepath.Config{MTU: o.MTU, Log: o.Log})
 	if err != nil {
 		return DataPlane{}, fmt.Errorf("node routes: %w", err)
 	}

@@ -15,8 +15,8 @@ var known = []string{
 	"dns_enabled", "dns_forward", "dns_zone", "export_policy", "image_pull_policy", "kube_context",
 	"kubeconfig", "namespace", "password", "pod_cidrs", "rollout_timeout", "service_account_name",
 	"service_annotations", "service_cidrs", "service_proxy", "service_type", "static_endpoints",
-	"test_image", "tunnel_admission", "tunnel_mode", "tunnel_pool", "tunnel_port", "url", "username",
-	"vip_timeout", "vnid", "wireguard_install", "wireguard_userspace",
+	"test_image", "tunnel_admission", "tunnel_mode", "tunnel_mtu", "tunnel_pool", "tunnel_port", "url",
+	"username", "vip_timeout", "vnid", "wireguard_install", "wireguard_userspace",
 }
 
 // ansibles are variables that Ansible itself sets on every host.

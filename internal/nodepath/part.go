@@ -22,6 +22,7 @@ type Config struct {
 	Link string             // default: tun0
 	// NextHop is the hardware address of the tunnel's end of the pair.
 	NextHop net.HardwareAddr // default: tunnelns.InsideMAC
+	MTU     int              // caps the tunnel's; 0: nothing does
 	Log     *slog.Logger
 }
 
@@ -51,7 +52,7 @@ func (*Part) Name() string { return "node" }
 // Apply makes the node's way to the remote pods equal to dp. Without a tunnel address
 // there is none, and what was there is taken away.
 func (p *Part) Apply(_ context.Context, dp mesh.DataPlane) ([]string, error) {
-	mtu, err := tunnelns.MeasureMTU(p.cfg.Node, dp.Peers, p.cfg.Link)
+	mtu, err := tunnelns.MeasureMTU(p.cfg.Node, dp.Peers, p.cfg.Link, p.cfg.MTU)
 	if err != nil {
 		return nil, fmt.Errorf("measure the MTU: %w", err)
 	}

@@ -37,6 +37,8 @@ type Config struct {
 	Inside, Outside string
 	// PodLink is the node's link to its pods; its MTU is the pods'.
 	PodLink string
+	// MTU caps the tunnel's; 0: nothing does.
+	MTU int
 	// UserspaceDatapath tells, asked at each Apply, whether the switch that Outside is
 	// plugged into runs in user space: it reads packets as they are, so checksums and
 	// segmentation must not be left to hardware. nil: no.
@@ -101,7 +103,7 @@ func (p *Part) MTU() MTU {
 
 // Apply makes the namespace and everything of this part in it equal to dp.
 func (p *Part) Apply(ctx context.Context, dp mesh.DataPlane) ([]string, error) {
-	mtu, err := MeasureMTU(p.cfg.Node, dp.Peers, p.cfg.PodLink)
+	mtu, err := MeasureMTU(p.cfg.Node, dp.Peers, p.cfg.PodLink, p.cfg.MTU)
 	if err != nil {
 		return nil, fmt.Errorf("measure the MTU: %w", err)
 	}

@@ -49,7 +49,9 @@ type Config struct {
 	// Namespace holds the interface, Node its UDP socket.
 	Namespace, Node tunnelns.Namespace
 	// PodLink is the node's link to its pods, for the MTU.
-	PodLink  string
+	PodLink string
+	// MTU caps the tunnel\'s; 0: nothing does.
+	MTU      int
 	Resolver Resolver
 	Log      *slog.Logger
 	// CheckPeers is how often Watch compares the peers with those wanted. WireGuard
@@ -127,7 +129,7 @@ func (p *Part) Apply(_ context.Context, dp mesh.DataPlane) ([]string, error) {
 	defer p.mu.Unlock()
 	p.wanted = dp
 	p.names.want(dp.Peers)
-	mtu, err := tunnelns.MeasureMTU(p.cfg.Node, dp.Peers, p.cfg.PodLink)
+	mtu, err := tunnelns.MeasureMTU(p.cfg.Node, dp.Peers, p.cfg.PodLink, p.cfg.MTU)
 	if err != nil {
 		return nil, fmt.Errorf("measure the MTU: %w", err)
 	}
