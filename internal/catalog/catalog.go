@@ -71,8 +71,8 @@ type Options struct {
 
 // State is what is known of the catalog itself.
 type State struct {
-	// Synced: all has been read once, and the member says what it shares.
-	Synced bool
+	// Complete: all has been read once. Synced: and the member says what it shares.
+	Complete, Synced bool
 	// Declared: the member has a LinkedCluster of its own, with this policy.
 	Declared bool
 	Policy   v1alpha1.ExportPolicy
@@ -119,7 +119,7 @@ func New(o Options) *Catalog {
 func (c *Catalog) State() State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := State{Synced: c.synced && c.declared, Declared: c.declared, Policy: c.policy, Shared: c.shared, TooMany: len(c.tooMany)}
+	s := State{Complete: c.synced, Synced: c.synced && c.declared, Declared: c.declared, Policy: c.policy, Shared: c.shared, TooMany: len(c.tooMany)}
 	for _, f := range c.feeds {
 		if f.err != nil {
 			s.Err = f.err
@@ -175,7 +175,7 @@ func (c *Catalog) change(k Key, f func(*entry) bool) {
 	c.count(e, -1)
 	changed := f(e)
 	c.count(e, 1)
-	if e.service == nil && len(e.slices) == 0 && !e.exported {
+	if e.empty() {
 		delete(c.entries, k)
 	} else {
 		c.entries[k] = e
@@ -190,6 +190,8 @@ func (c *Catalog) change(k Key, f func(*entry) bool) {
 		c.options.Moved()
 	}
 }
+
+func (e *entry) empty() bool { return e.service == nil && len(e.slices) == 0 && !e.exported }
 
 // count adds the entry to the totals, or takes it away.
 func (c *Catalog) count(e *entry, sign int) {
@@ -209,6 +211,9 @@ func (c *Catalog) count(e *entry, sign int) {
 // addresses and ports.
 func (e *entry) weight() int {
 	const mirror, port, endpoint = 512, 64, 48
+	if e.empty() {
+		return 0
+	}
 	head := mirror
 	if e.service != nil {
 		for _, p := range e.service.Ports {

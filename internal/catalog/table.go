@@ -30,7 +30,7 @@ func (t *table) Delete(o any) error {
 // Replace takes all that there is.
 func (t *table) Replace(all []any, _ string) error {
 	before := t.f.keys()
-	t.c.forget(t.f.kind)
+	full := t.c.forget(t.f.kind)
 	here := make(map[Key]struct{}, len(all))
 	for _, o := range all {
 		if one, ok := o.(client.Object); ok {
@@ -43,26 +43,29 @@ func (t *table) Replace(all []any, _ string) error {
 			t.f.drop(k)
 		}
 	}
-	t.c.listed(t.f)
+	t.c.listed(t.f, full)
 	return nil
 }
 
-// forget what had no room: it is all said anew.
-func (c *Catalog) forget(kind string) {
+// forget what had no room, as it is all said anew, and tell whether there was any.
+func (c *Catalog) forget(kind string) (full bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	full = len(c.tooMany) > 0
 	for o := range c.tooMany {
 		if o.kind == kind {
 			delete(c.tooMany, o)
 		}
 	}
+	return full
 }
 
 // Resync has nothing to do here.
 func (t *table) Resync() error { return nil }
 
-// listed notes that a kind has been read, and tells when all have for the first time.
-func (c *Catalog) listed(f *feed) {
+// listed notes that a kind has been read, and tells when all have for the first time, and
+// when there is room again.
+func (c *Catalog) listed(f *feed, full bool) {
 	c.mu.Lock()
 	f.synced = true
 	was := c.synced
@@ -70,10 +73,12 @@ func (c *Catalog) listed(f *feed) {
 	for _, one := range c.feeds {
 		c.synced = c.synced && one.synced
 	}
-	first := c.synced && !was
+	first, room := c.synced && !was, full && len(c.tooMany) == 0
 	c.mu.Unlock()
 	if first {
 		c.options.All()
+	}
+	if first || room {
 		c.options.Moved()
 	}
 }

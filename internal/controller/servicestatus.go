@@ -46,9 +46,9 @@ func servicesSynced(cluster string, s sum, known catalog.State, reachable metav1
 		return no(reachable.Reason, kept), true
 	case known.Err != nil:
 		return no("Stale", "%s: %s", kept, peeraccess.PlainError(known.Err)), true
-	case reachable.Status != metav1.ConditionTrue || !known.Synced && known.Declared:
+	case reachable.Status != metav1.ConditionTrue || !known.Complete:
 		return metav1.Condition{Type: v1alpha1.ConditionServicesSynced, Status: metav1.ConditionUnknown, Reason: "Connecting", Message: "no answer yet"}, true
-	case !known.Declared:
+	case !known.Synced:
 		return no("NotDeclared", "%s has no LinkedCluster of itself that says what it shares, and %s: run the deploy again", cluster, kept), true
 	case known.TooMany > 0:
 		return no("TooMany", "%s has more than %d services, or more than %d MiB of them: %d objects or more are not mirrored; share fewer with spec.exportPolicy Exported there",
