@@ -77,7 +77,11 @@ func (rs *remotes) ensure(cluster, access string, cfg *rest.Config) error {
 	r.catalog = catalog.New(catalog.Options{
 		Cluster: cluster, Namespace: rs.namespace, Reader: r.reader,
 		Changed: func(k catalog.Key) {
-			rs.services.soon(serviceKey(remoteservice.Identity{Cluster: cluster, Namespace: k.Namespace, Name: k.Name}), gather)
+			after := gather
+			if s := r.catalog.Get(k); s != nil && len(s.Slices) == 0 {
+				after = gatherNew
+			}
+			rs.services.soon(serviceKey(remoteservice.Identity{Cluster: cluster, Namespace: k.Namespace, Name: k.Name}), after)
 		},
 		All:   func() { rs.services.notify(cluster + allServices) },
 		Moved: func() { rs.status.soon(statusKey, statusDelay) },

@@ -32,6 +32,8 @@ const (
 	// gather is how long the changes of one service are collected: a Service and its
 	// EndpointSlices come by watches of their own.
 	gather = 20 * time.Millisecond
+	// gatherNew is how long a service without any EndpointSlice may take to get one.
+	gatherNew = 300 * time.Millisecond
 	// Mirrors are written by so many at once, and so many a second: 10,000 services come
 	// within a minute, and the API server has time for others.
 	serviceWriters     = 8
@@ -95,7 +97,8 @@ func serviceKey(id remoteservice.Identity) string {
 func mirrorOf(o client.Object) (remoteservice.Identity, bool) {
 	l := o.GetLabels()
 	id := remoteservice.Identity{Cluster: l[v1alpha1.LabelCluster], Namespace: l[remoteservice.LabelNamespace], Name: l[remoteservice.LabelName]}
-	return id, l[discoveryv1.LabelManagedBy] == remoteservice.ManagedBy && id.Cluster != ""
+	// The slices of node services have the same manager, but no proxy of ours.
+	return id, l[discoveryv1.LabelManagedBy] == remoteservice.ManagedBy && l[remoteservice.LabelProxy] == remoteservice.ProxyName && id.Cluster != ""
 }
 
 // Reconcile handles the service of that key, or all services of a member.

@@ -15,6 +15,7 @@ import (
 	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nodeservice"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 )
 
@@ -128,7 +129,15 @@ func TestServices(t *testing.T) {
 	})
 	west.service(namespace, "sdn-tunnel-west-1")
 	west.slice(demo, "headless", "headless-1", at("10.132.0.9", true))
+	east.node("east-1", "192.168.50.11")
 	stop := east.run()
+	own := &discoveryv1.EndpointSlice{}
+	eventually(t, "the slice of a node's service", func() string {
+		if err := east.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: nodeservice.Name("east-1")}, own); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 	empty := "api.default.west [" + api + "] http:80>0"
 	eventually(t, "a service without endpoints has one empty mirror", east.showing(empty))
 
@@ -206,9 +215,15 @@ func TestServices(t *testing.T) {
 		empty = "api2.default.west [" + api + "] http:80>0"
 		east.run()
 		west.delete(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: demo, Name: "late"}})
-	}, strings.Replace(web8000, "0.5", "0.7", 1))
+	}, strings.Replace(web8000, "10.132.0.5", "10.132.0.7", 1))
 	eventually(t, "synced", east.condition("west", v1alpha1.ConditionServicesSynced, metav1.ConditionTrue, "all services are shared"))
 	t.Run("hostile", func(t *testing.T) { hostileServices(t, east, west, slice) })
+	t.Run("the slice of a node's service stays", func(t *testing.T) {
+		uid := own.UID
+		if err := east.Get(t.Context(), client.ObjectKeyFromObject(own), own); err != nil || own.UID != uid {
+			t.Errorf("it is another one: %v", err)
+		}
+	})
 	step("deleted", func() {
 		west.delete(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: demo, Name: "web"}})
 	})

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -134,7 +133,7 @@ func TestServicesSynced(t *testing.T) {
 		"refused":     {sum{mirrored: 2, refused: []string{"demo/web: bad"}}, all, reached, "False Refused demo/web: bad", false},
 		"too many":    {sum{mirrored: 3}, with(func(s *catalog.State) { s.TooMany = 7 }), reached, "False TooMany 7 objects", false},
 		"away":        {sum{mirrored: 3}, all, away, "False Unreachable kept", true},
-		"half away":   {sum{mirrored: 3}, with(func(s *catalog.State) { s.Err = errors.New("no rights\n") }), reached, "False Stale no rights", true},
+		"half away":   {sum{mirrored: 3}, with(func(s *catalog.State) { s.Err = fmt.Errorf("no\trights") }), reached, "False Stale no rights", true},
 		"connecting":  {sum{}, catalog.State{}, connecting, "Unknown Connecting", true},
 		"half read":   {sum{}, catalog.State{}, reached, "Unknown Connecting", true},
 		"no deploy":   {sum{mirrored: 3}, catalog.State{Complete: true}, reached, "False NotDeclared run the deploy", true},
@@ -144,7 +143,7 @@ func TestServicesSynced(t *testing.T) {
 			c, stale := servicesSynced("west", tt.sum, tt.State, tt.reachable)
 			status, rest, _ := strings.Cut(tt.want, " ")
 			reason, part, _ := strings.Cut(rest, " ")
-			if string(c.Status) != status || c.Reason != reason || !strings.Contains(c.Message, part) || stale != tt.stale || strings.Contains(c.Message, "\n") {
+			if string(c.Status) != status || c.Reason != reason || !strings.Contains(c.Message, part) || stale != tt.stale || strings.Contains(c.Message, "\t") {
 				t.Errorf("got %s %s %q, stale %t", c.Status, c.Reason, c.Message, stale)
 			}
 		})
