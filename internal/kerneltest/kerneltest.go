@@ -24,7 +24,7 @@ const (
 )
 
 // Modules are all that tests may ask for.
-var Modules = []string{"wireguard", "openvswitch", "vport_vxlan", "ip_vs", "sch_netem"}
+var Modules = []string{"wireguard", "openvswitch", "vport_vxlan", "ip_vs", "sch_netem", "sctp"}
 
 // Need loads the kernel modules that the test needs. Outside of `make test-kernel` it
 // skips the test; inside, a module that is missing fails it.

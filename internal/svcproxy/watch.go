@@ -15,6 +15,9 @@ import (
 // first of many is programmed at once, the others together.
 const pause = 100 * time.Millisecond
 
+// patience is how long a change may take: Apply waits for it.
+const patience = 10 * time.Second
+
 // Watch programs changes of services as they come, and calls notify when something else
 // has touched the table or the routes, and when a change could not be programmed.
 func (p *Part) Watch(ctx context.Context, notify func()) error {
@@ -44,7 +47,7 @@ func (p *Part) follow(ctx context.Context, notify func()) {
 		}
 		if !p.loaded() {
 			notify() // Apply loads all of it
-		} else if _, err := p.sync(ctx); err != nil {
+		} else if err := p.catchUp(ctx); err != nil {
 			notify() // Apply tries again, and tells
 		}
 		select {
@@ -53,6 +56,13 @@ func (p *Part) follow(ctx context.Context, notify func()) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+func (p *Part) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := p.sync(ctx)
+	return err
 }
 
 func (p *Part) loaded() bool {
