@@ -8,8 +8,10 @@
 //
 // The kernel is the package on which linux-image-amd64 depends at the moment, fetched
 // by apt-get and kept in the user's cache. KVM is used where a trial shows that it
-// boots; elsewhere QEMU emulates: correct, but slow, so figures taken in a guest can be
-// compared with each other only.
+// boots; elsewhere QEMU emulates. The guest's clock then counts instructions, 10^9 a
+// second, so that waiting times mean the same however busy this machine is: by its own
+// clock the guest is a slow machine that has all its time to itself. Figures taken in it
+// can be compared with each other only.
 //
 // It knows nothing of tests: package kernelsuite does.
 package guest

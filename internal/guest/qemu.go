@@ -1,8 +1,9 @@
 package guest
 
 import (
-	"fmt"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/guest/job"
@@ -36,16 +37,21 @@ var kernelArguments = []string{
 	"audit=0", "selinux=0", "apparmor=0", "sysrq_always_enabled",
 }
 
+// counted has the guest's clock count instructions: 10^9 of them are a second, and idle
+// time passes as it does here. However busy this machine is, the guest then has time for
+// what it has to do before a timer of its own runs out; with this machine's clock its
+// kernel could spend all its time on ticks. It takes a single thread, so a single processor.
+var counted = []string{"-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on", "-cpu", "max,la57=off", "-smp", "1"}
+
 // arguments are QEMU's; its standard output is what the guest writes to the port.
 func (m machine) arguments() []string {
-	accelerator, cpu := "tcg,thread=multi", "max,la57=off"
+	processor := counted
 	if m.accelerator == KVM {
-		accelerator, cpu = "kvm", "host"
+		processor = []string{"-accel", "kvm", "-cpu", "host", "-smp", strconv.Itoa(m.processors)}
 	}
-	return []string{
+	return slices.Concat(processor, []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-machine", "pc", "-accel", accelerator, "-cpu", cpu,
-		"-smp", fmt.Sprint(m.processors), "-m", fmt.Sprint(m.mib),
+		"-machine", "pc", "-m", strconv.Itoa(m.mib),
 		"-kernel", m.kernel, "-initrd", m.initrd, "-append", strings.Join(kernelArguments, " "),
 		"-chardev", "file,id=console,path=" + m.console, "-serial", "chardev:console",
 		"-device", "virtio-serial-pci",
@@ -54,7 +60,7 @@ func (m machine) arguments() []string {
 		"-device", "virtio-9p-pci,fsdev=host,mount_tag=" + job.HostTag,
 		"-fsdev", "local,id=share,path=" + m.share + ",security_model=none,multidevs=remap",
 		"-device", "virtio-9p-pci,fsdev=share,mount_tag=" + job.ShareTag,
-	}
+	})
 }
 
 // in gives the machine the files of a folder.

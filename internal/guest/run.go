@@ -23,13 +23,33 @@ type Guest struct {
 	Kernel      Kernel
 	Init        string // file of the program of package guest/init
 	Accelerator Accelerator
-	Processors  int
+	Processors  int // with KVM; emulated, it has one
 	MiB         int
+	// Programs are copied into the guest's memory with their libraries. Each file that a
+	// program opens on the share costs a few turns of the host: that adds up where
+	// programs are run again and again. Those that are not installed are left out.
+	Programs []string
 }
 
-// boot and shutdown are added to what the commands may take. Emulated on a busy
-// machine, a boot takes up to 10 s.
-const overhead = 90 * time.Second
+const (
+	// overhead is for boot and shutdown: 5 s, but on a busy machine a minute.
+	overhead = 5 * time.Minute
+	// slowdown is how many times longer than by its own clock an emulated guest may take.
+	slowdown = 5
+)
+
+// limit is how long the guest may live by this machine's clock. A command that hangs is
+// ended inside, earlier; this is for the guest's kernel.
+func (g Guest) limit(commands []job.Command) time.Duration {
+	var sum time.Duration
+	for _, c := range commands {
+		sum += c.Timeout
+	}
+	if g.Accelerator == Emulation {
+		sum *= slowdown
+	}
+	return overhead + sum
+}
 
 // consoleLines is how much of the console is shown of a guest that gave no outcome.
 const consoleLines = 60
@@ -47,10 +67,7 @@ func (g Guest) Run(ctx context.Context, commands []job.Command, out io.Writer, a
 	if err := g.prepare(dir, commands); err != nil {
 		return nil, fmt.Errorf("prepare the guest: %w", err)
 	}
-	limit := overhead
-	for _, c := range commands {
-		limit += c.Timeout
-	}
+	limit := g.limit(commands)
 	bounded, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the guest did not end within %v", limit))
 	defer cancel()
 	ran := g.boot(bounded, dir, out)
@@ -78,7 +95,7 @@ func (g Guest) prepare(dir string, commands []job.Command) error {
 	if err := os.MkdirAll(filepath.Join(m.share, job.Out), 0o755); err != nil {
 		return err
 	}
-	text, err := json.Marshal(job.Job{Modules: g.Kernel.Modules, Release: g.Kernel.Release, Commands: commands})
+	text, err := json.Marshal(job.Job{Modules: g.Kernel.Modules, Release: g.Kernel.Release, Hot: files(g.Programs), Commands: commands})
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,7 @@ func work() error {
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		return fmt.Errorf("set lo up: %w: %s", err, out)
 	}
+	copyUp(j.Hot)
 	port, err := openPort()
 	if err != nil {
 		return err
@@ -70,7 +71,7 @@ func work() error {
 		say("running %s", c.Name)
 		o := run(c, port)
 		say("%s: exit %d after %v %s", c.Name, o.Exit, o.Took.Round(time.Millisecond), o.Error)
-		_ = unix.Kill(-1, unix.SIGKILL) // all but this process
+		endRest()
 		if err := json.NewEncoder(outcomes).Encode(o); err != nil {
 			return fmt.Errorf("outcomes: %w", err)
 		}
@@ -120,6 +121,17 @@ func run(c job.Command, out *os.File) job.Outcome {
 		o.Error = err.Error()
 	}
 	return o
+}
+
+// endRest ends all that a command has left running: everything but this process, which
+// is the parent of all orphans and the one that has to reap them.
+func endRest() {
+	_ = unix.Kill(-1, unix.SIGKILL)
+	for {
+		if _, err := unix.Wait4(-1, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return // ECHILD: none is left
+		}
+	}
 }
 
 // hang has a process that did not end tell where it is (a Go program prints its

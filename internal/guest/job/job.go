@@ -24,7 +24,10 @@ type Job struct {
 	// Modules is the host's folder with the guest's kernel modules.
 	Modules string
 	// Release is the kernel's, as uname -r gives it.
-	Release  string
+	Release string
+	// Hot are files that the commands use again and again: the guest copies them into
+	// its memory first.
+	Hot      []string
 	Commands []Command
 }
 

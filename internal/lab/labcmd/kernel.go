@@ -18,11 +18,11 @@ func kernelCommand() *cli.Command {
 		Description: "Builds the packages whose tests import internal/kerneltest and runs those tests: on this machine if its\n" +
 			"kernel has everything, else in a virtual machine with Debian's kernel, all in one boot. Run it in the\n" +
 			"source tree.\n\n" +
-			"Example: sdn-tunnel lab kernel --run TestKernelAgentKilled ./internal/dataplane",
+			"Example: sdn-tunnel lab kernel --run TestKernelMesh ./internal/e2e/dataplane",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "run", Usage: "only tests that match `REGEXP`"},
 			&cli.StringFlag{Name: "in", Value: string(kernelsuite.Auto), Usage: "`PLACE`: here, guest or auto"},
-			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "`TIME` for one package's tests"},
+			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "`TIME` for one package's tests"},
 			&cli.StringFlag{Name: "coverprofile", Usage: "write the coverage to `FILE`"},
 			&cli.StringFlag{Name: "artifacts", Usage: "keep what tests leave in `FOLDER`"},
 		},
