@@ -22,6 +22,8 @@ type Args struct {
 	ImagePullPolicy string           `arg:"image_pull_policy" default:"IfNotPresent" choices:"Always,IfNotPresent,Never"`
 	Namespace       string           `arg:"namespace" default:"sdn-tunnel-test"`
 	TunnelNamespace string           `arg:"tunnel_namespace" default:"sdn-tunnel"`
+	Services        bool             `arg:"services" default:"false"`
+	Names           bool             `arg:"names" default:"false"`
 	JUnit           string           `arg:"junit"`
 	JSON            string           `arg:"json"`
 	ReadyTimeout    int              `arg:"ready_timeout" default:"120"`
@@ -37,6 +39,7 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	o := verify.Options{
 		Namespace: args.Namespace, TunnelNamespace: args.TunnelNamespace,
 		Image: args.Image, PullPolicy: args.ImagePullPolicy,
+		Services: args.Services, Names: args.Names,
 		ReadyTimeout: time.Duration(args.ReadyTimeout) * time.Second,
 	}
 	for _, m := range args.Members {

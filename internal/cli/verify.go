@@ -25,6 +25,7 @@ func verifyCommand(files fs.FS) *ucli.Command {
 			&ucli.StringFlag{Name: "namespace", Usage: "namespace of the test application", Value: verify.DefaultNamespace},
 			&ucli.BoolFlag{Name: "baseline", Usage: "also probe the pairs inside each cluster"},
 			&ucli.BoolFlag{Name: "skip-nodes", Usage: "leave out the way from nodes to pods"},
+			&ucli.BoolFlag{Name: "skip-services", Usage: "leave out the services of the other clusters, by address and by name"},
 			&ucli.DurationFlag{Name: "timeout", Usage: "how long the pods may take to become ready", Value: verify.DefaultReadyTimeout},
 			&ucli.BoolFlag{Name: "keep", Usage: "leave the test application in place"},
 		),
@@ -51,6 +52,8 @@ func runVerify(c *ucli.Context, files fs.FS) error {
 		Baseline: c.Bool("baseline"), SkipNodes: c.Bool("skip-nodes"), Keep: c.Bool("keep"),
 		ReadyTimeout: c.Duration("timeout"), Progress: verifyProgress(c.App.ErrWriter),
 	}
+	o.Services = inv.String("service_proxy", "nftables") != "none" && !c.Bool("skip-services")
+	o.Names = o.Services && inv.Bool("dns_enabled", true) && inv.String("dns_forward", "auto") != "manual"
 	if o.Image == "" {
 		o.Image = inv.String("test_image", defaultTestImage)
 	}

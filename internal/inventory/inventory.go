@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"regexp"
+	"strings"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
 )
@@ -50,6 +51,17 @@ func (i Inventory) String(name, def string) string {
 		}
 	}
 	return def
+}
+
+// Bool returns a variable of all members as Ansible's filter "bool" reads it, or def.
+func (i Inventory) Bool(name string, def bool) bool {
+	switch strings.ToLower(i.String(name, "")) {
+	case "":
+		return def
+	case "true", "yes", "on", "1", "y", "t":
+		return true
+	}
+	return false
 }
 
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)

@@ -212,3 +212,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestBool(t *testing.T) {
+	for value, want := range map[any]bool{true: true, "yes": true, "On": true, 1: true, false: false, "no": false, "off": false, 0: false, "x": false} {
+		inv := Inventory{Vars: map[string]any{"v": value}}
+		if got := inv.Bool("v", !want); got != want {
+			t.Errorf("%v is %v, want %v", value, got, want)
+		}
+	}
+	if !(Inventory{}).Bool("v", true) || (Inventory{}).Bool("v", false) {
+		t.Error("a variable that is not there is not the default")
+	}
+}
