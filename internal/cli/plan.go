@@ -88,6 +88,10 @@ func planOptions(inv inventory.Inventory) (meshplan.Options, error) {
 		o.TunnelPool = pool
 	}
 	static, _ := inv.Vars["static_endpoints"].(map[string]any)
+	o.ExportPolicy = map[string]string{}
+	for _, c := range inv.Clusters {
+		o.ExportPolicy[c.Name] = c.ExportPolicy
+	}
 	for node, address := range static {
 		if o.StaticEndpoints == nil {
 			o.StaticEndpoints = map[string]string{}

@@ -41,6 +41,8 @@ type Cluster struct {
 	Name                   string
 	Access                 kubeaccess.Args
 	PodCIDRs, ServiceCIDRs []netip.Prefix
+	// ExportPolicy is "all" or "exported"; empty: what the cluster's API says stays.
+	ExportPolicy string
 }
 
 // String returns a variable of all members, or def.

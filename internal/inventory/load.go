@@ -96,7 +96,7 @@ func (s Source) prepare(private string) error {
 	}
 	vars := map[string]any{}
 	maps.Copy(vars, s.Vars)
-	vars["sdn_evaluate"] = slices.Concat(accessVariables, networkVariables, optionVariables)
+	vars["sdn_evaluate"] = slices.Concat(accessVariables, networkVariables, []string{policyVariable}, optionVariables)
 	content, err := json.Marshal(vars)
 	if err != nil {
 		return fmt.Errorf("write the variables: %w", err)

@@ -58,6 +58,7 @@ all:
           kube_context: "{{ inventory_hostname | upper }}"
           pod_cidrs: ["10.{{ 100 + 28 }}.0.0/14", "fd01::/48"]
           service_cidrs: 172.30.0.0/16
+          export_policy: "{{ 'exported' if home else 'all' }}"
       vars:
         home: /srv
         base_port: 5000
@@ -80,6 +81,9 @@ func TestLoadEvaluatesTemplates(t *testing.T) {
 	if got := fmt.Sprint(inv.Clusters[0].PodCIDRs, inv.Clusters[0].ServiceCIDRs); got != "[10.128.0.0/14 fd01::/48] [172.30.0.0/16]" {
 		t.Errorf("networks of east: %s", got)
 	}
+	if got := inv.Clusters[0].ExportPolicy + "," + inv.Clusters[1].ExportPolicy; got != "exported," {
+		t.Errorf("export policies: %s", got)
+	}
 	if got := fmt.Sprint(inv.Clusters[1].PodCIDRs, inv.Clusters[1].ServiceCIDRs); got != "[] []" {
 		t.Errorf("networks of west: %s", got)
 	}
@@ -97,7 +101,7 @@ func TestLoadEvaluatesTemplates(t *testing.T) {
 func TestLoadListForm(t *testing.T) {
 	list := `
 clusters:
-  - {name: east, kubeconfig: /k, context: e, pod_cidrs: [10.128.0.0/14]}
+  - {name: east, kubeconfig: /k, context: e, pod_cidrs: [10.128.0.0/14], export_policy: exported}
   - {name: west, url: "https://w:6443", username: u, password: "{{ vault_password }}"}
 vault_password: p
 `
@@ -113,7 +117,7 @@ vault_password: p
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(inv.Clusters) != 2 || inv.Clusters[0].Access.Context != "e" || len(inv.Clusters[0].PodCIDRs) != 1 || inv.Clusters[1].Access.Password != "p" {
+			if len(inv.Clusters) != 2 || inv.Clusters[0].Access.Context != "e" || len(inv.Clusters[0].PodCIDRs) != 1 || inv.Clusters[0].ExportPolicy != "exported" || inv.Clusters[1].Access.Password != "p" {
 				t.Errorf("clusters %#v", inv.Clusters)
 			}
 		})

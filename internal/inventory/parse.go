@@ -14,12 +14,14 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
 )
 
-// accessVariables say how a cluster is reached, networkVariables what its networks are;
+// accessVariables say how a cluster is reached, networkVariables what its networks are,
+// policyVariable which services it shares;
 // optionVariables hold for all members, and are taken from the first cluster, as the
 // playbooks' run_once does.
 var (
 	accessVariables  = []string{"kubeconfig", "kube_context", "url", "username", "password", "ca_file"}
 	networkVariables = []string{"pod_cidrs", "service_cidrs"}
+	policyVariable   = "export_policy"
 	optionVariables  = []string{
 		"tunnel_mode", "tunnel_port", "tunnel_pool", "service_type", "static_endpoints",
 		"namespace", "test_image", "image_pull_policy", "dns_zone",
@@ -143,6 +145,12 @@ func clusterOf(name string, e evaluated) (Cluster, error) {
 		if p := *path; p != "" && e.Folder != "" && !filepath.IsAbs(p) && !strings.HasPrefix(p, "~/") {
 			*path = filepath.Join(e.Folder, p)
 		}
+	}
+	if why, failed := e.Errors[policyVariable]; failed {
+		return c, fmt.Errorf("cluster %s: %s: %s", name, policyVariable, why)
+	}
+	if v := e.Values[policyVariable]; v != nil {
+		c.ExportPolicy = fmt.Sprint(v)
 	}
 	networks := []*[]netip.Prefix{&c.PodCIDRs, &c.ServiceCIDRs}
 	for i, field := range networkVariables {
