@@ -37,6 +37,9 @@ func TestKernelMesh(t *testing.T) {
 		{"too big", testTooBig},
 		{"networkpolicy", testReach},
 		{"replies are known", testReplies},
+		{"drift", testDrift},
+		{"endpoint changes", testEndpoint},
+		{"500 peers", testMany},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, w.with(t)) })
 	}

@@ -281,3 +281,11 @@ func (w *world) remove() {
 	}
 	_ = os.RemoveAll(w.dir)
 }
+
+// sayAll tells every agent the world as it is.
+func (w *world) sayAll() {
+	w.t.Helper()
+	for _, n := range w.nodes {
+		n.say(w.view())
+	}
+}

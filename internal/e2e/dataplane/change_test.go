@@ -1,0 +1,97 @@
+package dataplane
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+)
+
+// testEndpoint gives a node another address on the underlay, and back.
+func testEndpoint(t *testing.T, w *world) {
+	n := w.node("west-1")
+	w.sysctl(n.network(), "net/ipv4/conf/eth0/promote_secondaries", "1")
+	for _, ip := range []netip.Addr{host(n.cluster.underlay, 31), n.ip} {
+		east, west := w.pod("east-1", open), w.pod("west-1", open)
+		p := ping(t, east.network(), east.ip, west.ip, pace)
+		p.awaitAnswers(t, 3)
+		w.ip(n.name, []string{
+			fmt.Sprintf("addr add %s/24 dev eth0", ip), fmt.Sprintf("addr del %s/24 dev eth0", n.ip),
+			fmt.Sprintf("route replace default via %s", host(n.cluster.underlay, 1)),
+		})
+		n.ip = ip
+		said := time.Now()
+		w.sayAll()
+		e := w.node("east-1")
+		w.eventually(func() error {
+			endpoints := e.sh("nsenter --net=/run/netns/sdn-tunnel wg show sdntun-wg endpoints")
+			if want := fmt.Sprintf("%s\t%s:5555", n.key, ip); !strings.Contains(endpoints, want) {
+				return fmt.Errorf("east-1 has the endpoints\n%s\nwant %q", endpoints, want)
+			}
+			return nil
+		})
+		set := time.Since(said)
+		p.awaitAnswers(t, 3)
+		r := p.end()
+		t.Logf("west-1 is at %v: set after %.2f s; %v", ip, set.Seconds(), r)
+		if set > repairTime || r.outage > repairTime {
+			t.Errorf("the new endpoint was set after %v, the outage was %v; want at most %v", set, r.outage, repairTime)
+		}
+	}
+}
+
+// many is how many nodes and pod networks are added at once.
+const many = 500
+
+// testMany adds a cluster of many nodes, each with a pod network of its own, in one go,
+// and takes it away, while other traffic passes.
+func testMany(t *testing.T, w *world) {
+	n := w.node("east-1")
+	before := n.snapshot()
+	large := w.view()
+	addLarge(t, &large)
+	nothingLost(t, w.underPings(t, func() {
+		said := time.Now()
+		n.say(large)
+		p := n.await("all peers are applied", said, func(p pass) bool { return p.Peers == 2+many && len(p.Errors) == 0 })
+		t.Logf("%d peers and %d remote networks at once: applied after %.1f s", many, many, p.Time.Sub(said).Seconds())
+	}))
+	flows := strings.Count(n.sh("ovs-ofctl -OOpenFlow13 --no-stats dump-flows br0 %s", ourFlows), "nw_dst=10.14")
+	peers := strings.Count(n.sh("nsenter --net=/run/netns/sdn-tunnel wg show sdntun-wg allowed-ips"), "\n")
+	if flows != many || peers != 2+many {
+		t.Errorf("%d flows to the large cluster, %d peers; want %d and %d", flows, peers, many, 2+many)
+	}
+	said := time.Now()
+	n.say(w.view())
+	p := n.await("all peers are gone", said, func(p pass) bool { return p.Peers == 2 && len(p.Errors) == 0 })
+	t.Logf("taken away after %.1f s", p.Time.Sub(said).Seconds())
+	if err := differs(n.snapshot(), before); err != nil {
+		t.Error(err)
+	}
+}
+
+// addLarge adds the cluster to a view.
+func addLarge(t *testing.T, v *mesh.View) {
+	t.Helper()
+	c := mesh.Cluster{
+		Name: "large", ServiceCIDRs: []netip.Prefix{prefix("172.28.0.0/16")}, TunnelCIDR: prefix("100.127.8.0/22"), Topology: mesh.Mesh,
+	}
+	for i := range many {
+		pods := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 140 + byte(i/250), byte(i % 250), 0}), 24)
+		c.PodCIDRs = append(c.PodCIDRs, pods)
+		node := mesh.Node{
+			Ref: mesh.Ref{Cluster: c.Name, Node: fmt.Sprintf("large-%d", i)}, Since: time.Unix(2, 0),
+			Endpoint:   mesh.Endpoint{Host: netip.AddrFrom4([4]byte{198, 18, byte(i / 250), byte(i%250 + 1)}).String(), Port: 5555},
+			ListenPort: 5555, HostSubnets: []netip.Prefix{pods}, TunnelAddress: host(c.TunnelCIDR, i+1),
+		}
+		if _, err := rand.Read(node.PublicKey[:]); err != nil {
+			t.Fatal(err)
+		}
+		v.Nodes = append(v.Nodes, node)
+	}
+	v.Clusters = append(v.Clusters, c)
+}
