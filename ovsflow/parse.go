@@ -29,9 +29,11 @@ func Parse(dump string) ([]*ovs.Flow, error) {
 	return flows, nil
 }
 
-// isHeading: "OFPST_FLOW reply (OF1.3) (xid=0x2):", "NXST_FLOW reply …".
+// isHeading: "OFPST_FLOW reply (OF1.3) (xid=0x2):", "NXST_FLOW reply …". A dump too long
+// for one OpenFlow message has one for each, all but the last ending with "flags=[more]".
 func isHeading(line string) bool {
-	return strings.HasSuffix(line, ":") && strings.Contains(line, "_FLOW reply")
+	name, _, ok := strings.Cut(line, " reply (")
+	return ok && (name == "OFPST_FLOW" || name == "NXST_FLOW")
 }
 
 func parseLine(line string) (*ovs.Flow, error) {

@@ -38,6 +38,21 @@ func TestParseCanonical(t *testing.T) {
 	}
 }
 
+// TestParseParts reads a dump that took several OpenFlow messages, as one of some hundred
+// flows does.
+func TestParseParts(t *testing.T) {
+	flows, err := Parse(`OFPST_FLOW reply (OF1.3) (xid=0x2): flags=[more]
+ cookie=0x1, table=0, priority=1,ip actions=drop
+OFPST_FLOW reply (OF1.3) (xid=0x2): flags=[more]
+ cookie=0x1, table=0, priority=2,ip actions=drop
+OFPST_FLOW reply (OF1.3) (xid=0x2):
+ cookie=0x1, table=0, priority=3,ip actions=drop
+`)
+	if err != nil || len(flows) != 3 {
+		t.Errorf("%d flows, error %v; want 3", len(flows), err)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for name, in := range map[string]string{
 		"an error message":   "ovs-ofctl: br0 is not a bridge or a socket",
