@@ -89,7 +89,7 @@ generated: ## fails when generated code is not what generate makes
 
 .PHONY: bench
 bench: ## benchmarks of the pure packages, and as root of the service proxy (compare with benchstat)
-	go test -run '^$$' -bench . -benchmem ./internal/mesh/... ./internal/meshplan/... ./internal/remoteservice/... ./internal/svcproxy/... ./ovsflow/...
+	go test -run '^$$' -bench . -benchmem ./internal/mesh/... ./internal/meshplan/... ./internal/catalog/... ./internal/remoteservice/... ./internal/svcproxy/... ./ovsflow/...
 
 .PHONY: clean
 clean: ## removes what was built; a lab that is up is left alone (sdn-tunnel lab down)
