@@ -43,6 +43,7 @@ func TestMesh(t *testing.T) {
 				{"agents are held to their own node", agentsAreHeldToTheirNode},
 				{"a webhook holds agents where there is no policy", webhookHoldsAgents},
 				{"peers read the mesh and nothing else", peersReadAndNothingElse},
+				{"services of the other cluster are known", servicesAreMirrored},
 				{"policy of the SDN holds for remote traffic", func(t *testing.T, l *lab) { policy(t, l, mode) }},
 				{"drift is repaired", driftIsRepaired},
 				{"traffic survives the agent's death", agentDies},
