@@ -7,6 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/cluster"
 	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/module"
@@ -40,6 +44,9 @@ func run(ctx context.Context, _ module.Call, args Args) (module.Result, error) {
 	if err != nil {
 		return module.Result{}, err
 	}
+	if len(objects) == 0 {
+		return module.Result{Data: map[string]any{"corefile": "", "hash": "", "zones": []string{}, "peers": []string{}}}, nil
+	}
 	clusters, err := dnsplan.FromObjects(objects)
 	if err != nil {
 		return module.Result{}, err
@@ -59,7 +66,8 @@ func run(ctx context.Context, _ module.Call, args Args) (module.Result, error) {
 	}}, nil
 }
 
-// objects are the members: those given, else those that the cluster's API has.
+// objects are the members: those given, else those that the cluster's API has, which are
+// none where nothing is deployed.
 func (a *Args) objects(ctx context.Context) (_ []v1alpha1.LinkedCluster, err error) {
 	if len(a.LinkedClusters) > 0 {
 		raw, err := json.Marshal(a.LinkedClusters)
@@ -82,8 +90,9 @@ func (a *Args) objects(ctx context.Context) (_ []v1alpha1.LinkedCluster, err err
 		return nil, fmt.Errorf("cluster %s: %w", a.Cluster, err)
 	}
 	var list v1alpha1.LinkedClusterList
-	if err := c.List(ctx, &list); err != nil {
+	if err := c.List(ctx, &list); err != nil && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("cluster %s: list the LinkedClusters: %w", a.Cluster, err)
 	}
-	return list.Items, nil
+	leaving := func(o v1alpha1.LinkedCluster) bool { return o.DeletionTimestamp != nil }
+	return slices.DeleteFunc(list.Items, leaving), nil
 }

@@ -39,6 +39,7 @@ func TestMesh(t *testing.T) {
 				{"the first deploy links the clusters", firstDeploy},
 				{"a second deploy changes nothing", secondDeployChangesNothing},
 				{"every pair of nodes passes, and the underlay sees no pod address", verifyAndCapture},
+				{"names of every cluster are found in every other", func(t *testing.T, l *lab) { names(t, l, mode) }},
 				{"the private keys are nowhere in the API", keysStayOnNodes},
 				{"agents are held to their own node", agentsAreHeldToTheirNode},
 				{"a webhook holds agents where there is no policy", webhookHoldsAgents},
@@ -234,7 +235,9 @@ func (l *lab) traces(t *testing.T) string {
 	}
 	for _, c := range clusters {
 		out := l.kubectl(t, c, "get", "namespaces,crds,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,securitycontextconstraints,priorityclasses", "-o", "name")
-		_, _ = fmt.Fprintf(&b, "== %s\n%s\n", c, out)
+		dns := l.kubectl(t, c, "get", "dnses.operator.openshift.io/default", "-o", "jsonpath={.spec}") +
+			l.kubectl(t, c, "-n", "kube-system", "get", "configmap/coredns", "--ignore-not-found", "-o", "jsonpath={.data}")
+		_, _ = fmt.Fprintf(&b, "== %s\n%s\n%s\n", c, out, dns)
 	}
 	return b.String()
 }

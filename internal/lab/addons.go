@@ -70,6 +70,7 @@ func (l *Lab) fill(ctx context.Context, c layout.Cluster) error {
 	if err := manifests.Apply(ctx, cfg, l.tools.Asset("metallb-crds"), manifests.Values{
 		CoreDNSImage: coreDNSImage, MetalLBControllerImage: metallbControllerImage, MetalLBSpeakerImage: metallbSpeakerImage,
 		DNSAddress: c.ServiceAddress(10), PoolFirst: c.VIPFirst, PoolLast: c.VIPLast,
+		DNSOperator: c.DNSOperator,
 	}); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (l *Lab) controlPlaneServices(c layout.Cluster, pkiDir string) []machine.Se
 		"--allocate-node-cidrs=false", "--node-monitor-period=1s", "--node-monitor-grace-period=8s",
 		"--kube-api-qps=100", "--kube-api-burst=200")
 	scheduler := append([]string{filepath.Join(bin, "kube-scheduler")}, client("kube-scheduler")...)
-	return []machine.Service{
+	services := []machine.Service{
 		{Name: "etcd", Args: []string{filepath.Join(bin, "etcd"), "--name=" + c.Name, "--data-dir=" + filepath.Join(dir, "etcd"),
 			"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
 			"--listen-peer-urls=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
@@ -75,6 +75,11 @@ func (l *Lab) controlPlaneServices(c layout.Cluster, pkiDir string) []machine.Se
 			"--kubeconfig="+file("admin.kubeconfig"), "--mode="+l.SDNMode,
 			"--pod-cidr="+c.Pods.String(), "--service-cidr="+c.Services.String())},
 	}
+	if c.DNSOperator {
+		services = append(services, machine.Service{Name: "dns-operator", After: []string{l.sdnInstalled(c)},
+			Args: l.selfCommand("dns-operator", "--kubeconfig="+file("admin.kubeconfig"))})
+	}
+	return services
 }
 
 // apiUp and sdnInstalled are marks that Up sets when a cluster has got that far.

@@ -11,6 +11,7 @@
 //	files     the configuration files of the machines' services
 //	sdn       the OpenShift SDN look-alike: br0, the CNI plugin, OpenShift's objects
 //	manifests what runs in each cluster: cluster DNS, MetalLB, access rules
+//	dnsoperator the part of OpenShift's DNS operator that every other cluster has
 //	labcmd    the commands: lab up, down, status, exec, node, images, tools, logs
 //
 // Package lab itself puts them together: a control plane is one machine a cluster

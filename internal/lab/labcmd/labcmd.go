@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/dnsoperator"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/layout"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/machine"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/oauth"
@@ -32,7 +34,7 @@ func nameFlag() cli.Flag {
 // Commands are the commands below "lab".
 func Commands() []*cli.Command {
 	visible := []*cli.Command{upCommand(), downCommand(), statusCommand(), execCommand(), nodeCommand(), imagesCommand(), toolsCommand(), kernelCommand(), logsCommand()}
-	return append(append(visible, internalCommands()...), sdn.Commands()...)
+	return slices.Concat(visible, internalCommands(), sdn.Commands(), dnsoperator.Commands())
 }
 
 func upCommand() *cli.Command {

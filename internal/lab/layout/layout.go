@@ -52,7 +52,10 @@ type Cluster struct {
 	Services     netip.Prefix
 	VIPFirst     netip.Addr
 	VIPLast      netip.Addr
-	Nodes        []Node
+	// DNSOperator: the cluster's own DNS is kept by OpenShift's DNS operator; elsewhere it
+	// is a CoreDNS in kube-system. A lab has both.
+	DNSOperator bool
+	Nodes       []Node
 }
 
 // Node is one worker.
@@ -103,6 +106,7 @@ func newCluster(i, nodes int) Cluster {
 		Services:     netip.PrefixFrom(netip.AddrFrom4([4]byte{172, serviceOctet(i), 0, 0}), 16),
 		VIPFirst:     under(200),
 		VIPLast:      under(250),
+		DNSOperator:  i%2 == 0,
 	}
 	for n := range nodes {
 		c.Nodes = append(c.Nodes, Node{

@@ -33,18 +33,27 @@ var all embed.FS
 var templates = template.Must(template.New("").Option("missingkey=error").ParseFS(all, "*.tmpl"))
 
 // order is that of creation: the pool needs MetalLB's definitions.
-var order = []string{"access.yaml.tmpl", "dns.yaml.tmpl", "metallb.yaml.tmpl", "pool.yaml.tmpl"}
+func order(v Values) []string {
+	dns := "dns.yaml.tmpl"
+	if v.DNSOperator {
+		dns = "dns-operator.yaml.tmpl"
+	}
+	return []string{"access.yaml.tmpl", dns, "metallb.yaml.tmpl", "pool.yaml.tmpl"}
+}
 
 // Values fill in the manifests.
 type Values struct {
 	CoreDNSImage, MetalLBControllerImage, MetalLBSpeakerImage string
 	DNSAddress, PoolFirst, PoolLast                           netip.Addr
+	// DNSOperator: the cluster's DNS is that of OpenShift's DNS operator, not a CoreDNS in
+	// kube-system with a Corefile of its own.
+	DNSOperator bool
 }
 
 // Render gives the objects of a cluster, in order.
 func Render(v Values) ([]*unstructured.Unstructured, error) {
 	var out []*unstructured.Unstructured
-	for _, name := range order {
+	for _, name := range order(v) {
 		var b bytes.Buffer
 		if err := templates.ExecuteTemplate(&b, name, v); err != nil {
 			return nil, fmt.Errorf("manifest %s: %w", name, err)
