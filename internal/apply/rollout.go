@@ -15,9 +15,6 @@ import (
 // rolloutInterval: a workload's progress needs several objects, so it is asked for.
 const rolloutInterval = 300 * time.Millisecond
 
-// maxRestarts: a pod may fail a few times while what it needs comes up beside it.
-const maxRestarts = 4
-
 // AwaitRollout waits until every DaemonSet and Deployment among the objects runs as
 // declared on all its nodes or in all its replicas. After the limit it names the pods
 // that are not ready and why.
@@ -41,7 +38,7 @@ func (e *Engine) AwaitRollout(ctx context.Context, objects []*unstructured.Unstr
 			}
 			missing, err := progress(live)
 			if err == nil && missing != "" {
-				err = e.hopeless(ctx, o)
+				err = e.hopeless(ctx, live)
 			}
 			return missing, err
 		})
@@ -78,22 +75,6 @@ func progress(live *unstructured.Unstructured) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-// hopeless tells of a pod of the workload that failed so often that waiting is no use.
-func (e *Engine) hopeless(ctx context.Context, o *unstructured.Unstructured) error {
-	pods, err := e.pods(ctx, o)
-	if err != nil {
-		return nil //nolint:nilerr // the rollout itself is asked for again, and says what is wrong
-	}
-	for _, pod := range pods {
-		for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
-			if s.RestartCount >= maxRestarts && s.State.Waiting != nil && s.State.Waiting.Reason == "CrashLoopBackOff" {
-				return fmt.Errorf("pod %s failed %d times", pod.Name, s.RestartCount+1)
-			}
-		}
-	}
-	return nil
 }
 
 // pods are the workload's.

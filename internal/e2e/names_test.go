@@ -52,9 +52,14 @@ func (l *lab) samples(t *testing.T) {
 			"-f", filepath.Join(l.root, "internal/e2e/testdata/names.yaml"))
 	}
 	for _, c := range clusters {
-		l.kubectl(t, c, "-n", demo, "rollout", "status", "deployment/web", "--timeout=60s")
-		l.kubectl(t, c, "-n", demo, "rollout", "status", "statefulset/db", "--timeout=60s")
+		l.rolledOut(t, c, demo, "deployment/web")
+		l.rolledOut(t, c, demo, "statefulset/db")
 	}
+}
+
+func (l *lab) rolledOut(t *testing.T, cluster, namespace, workload string) {
+	t.Helper()
+	l.operator(t, 4*time.Minute, "kubectl", "--context", cluster, "-n", namespace, "rollout", "status", workload, "--timeout=180s").must(t)
 }
 
 // answer is what a DNS server said: the code, and the records in order.
@@ -283,7 +288,7 @@ func namesWithoutAPI(t *testing.T, l *lab) {
 		}
 	}
 	l.kubectl(t, "east", "-n", "sdn-tunnel", "delete", "pods", "-l", "app.kubernetes.io/component=dns")
-	l.kubectl(t, "east", "-n", "sdn-tunnel", "rollout", "status", "deployment/sdn-tunnel-dns", "--timeout=60s")
+	l.rolledOut(t, "east", "sdn-tunnel", "deployment/sdn-tunnel-dns")
 	for name, want := range map[string]string{
 		west: "SERVFAIL", "none." + demo + ".svc.cluster.west": "SERVFAIL", east: "NOERROR A ",
 		"none." + demo + ".svc.cluster.east": "NXDOMAIN", "kubernetes.default.svc.cluster.local": "NOERROR A ",
