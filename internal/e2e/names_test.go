@@ -308,8 +308,10 @@ func namesWithoutAPI(t *testing.T, l *lab) {
 func namesWithoutToken(t *testing.T, l *lab) {
 	server, pods := l.nameServer(t, "east"), l.nameServers(t, "east")
 	l.kubectl(t, "west", "-n", "sdn-tunnel", "delete", "serviceaccount", "sdn-tunnel-peer-east")
-	// A watch would go on with the old token, which the API server remembers for 10 s.
+	// A watch would go on with the old token: it ends when it has to confirm some news. The
+	// API server itself remembers for 10 s what a token was good for.
 	restore := l.cut(t, "reject with tcp reset")
+	l.kubectl(t, "west", "-n", demo, "create", "service", "clusterip", "news", "--tcp=8080:8080")
 	time.Sleep(15 * time.Second)
 	restore()
 	l.kubectl(t, "west", "-n", demo, "create", "service", "clusterip", "late", "--tcp=8080:8080")
