@@ -40,6 +40,8 @@ func TestKernelMesh(t *testing.T) {
 		{"drift", testDrift},
 		{"endpoint changes", testEndpoint},
 		{"500 peers", testMany},
+		{"multitenant", inMode(tables.Multitenant)},
+		{"subnet", inMode(tables.Subnet)},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, w.with(t)) })
 	}
@@ -131,6 +133,15 @@ func testReach(t *testing.T, w *world) {
 // pace is 100 pings a second. Only one way is pinged as fast as that: emulated, each
 // packet that is encrypted takes a millisecond of a processor.
 const pace = 10 * time.Millisecond
+
+// inMode is testReach after the SDN has made the bridges again in another mode.
+func inMode(mode tables.Mode) func(*testing.T, *world) {
+	return func(t *testing.T, w *world) {
+		w.setMode(mode)
+		w.warmUp()
+		testReach(t, w)
+	}
+}
 
 // testReplies has an isolated pod call, and looks for the connection where the bridge's
 // flows look for it: in the kernel's table, as one that was answered.

@@ -80,3 +80,13 @@ func (n *node) mac(iface string) net.HardwareAddr {
 	}
 	return mac
 }
+
+// setMode has the SDN of every node make its bridge again in another mode.
+func (w *world) setMode(mode tables.Mode) {
+	w.t.Helper()
+	w.mode = mode
+	for _, n := range w.nodes {
+		n.vsctl("del-br br0")
+		n.addBridge()
+	}
+}
