@@ -34,13 +34,11 @@ type service struct {
 }
 
 const (
-	// serviceAttempts and servicePause: a new service has to become known in the other
-	// clusters, and a name that was asked for too early is remembered as missing.
-	serviceAttempts = 12
 	// minRequests is how many connections, and datagrams, are tried at least.
 	minRequests = 16
 )
 
+// servicePause is the wait before a service that fails is asked again.
 var servicePause = time.Second
 
 // ServicePair is one source and one service of another member.
@@ -186,12 +184,13 @@ func (o *Options) questions(source pod, offered []service, backends map[string]i
 	return pairs
 }
 
-// askFrom asks from one pod, and what fails again.
+// askFrom asks from one pod, and what fails again until patience ends.
 func (o *Options) askFrom(ctx context.Context, c cluster, source pod, pairs []ServicePair) []ServicePair {
 	todo := make([]*ServicePair, len(pairs))
 	for i := range pairs {
 		todo[i] = &pairs[i]
 	}
+	end := time.Now().Add(o.Patience)
 	for attempt := 1; ; attempt++ {
 		o.askOnce(ctx, c, source, todo)
 		var failing []*ServicePair
@@ -201,7 +200,7 @@ func (o *Options) askFrom(ctx context.Context, c cluster, source pod, pairs []Se
 				failing = append(failing, p)
 			}
 		}
-		if todo = failing; len(todo) == 0 || attempt == serviceAttempts || !pause(ctx, servicePause) {
+		if todo = failing; len(todo) == 0 || time.Now().After(end) || !pause(ctx, servicePause) {
 			return pairs
 		}
 	}

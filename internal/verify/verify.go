@@ -20,6 +20,7 @@ const (
 	DefaultTunnelNamespace = "sdn-tunnel"
 	DefaultTransferBytes   = 10_000_000
 	DefaultReadyTimeout    = 2 * time.Minute
+	DefaultPatience        = 30 * time.Second
 	cleanupTimeout         = 60 * time.Second
 	port                   = 8080
 )
@@ -49,6 +50,10 @@ type Options struct {
 	// Services also asks the test application's service of each member, by its ClusterIP,
 	// from every pod of the others; Names asks it by its name.
 	Services, Names bool
+	// Patience is how long services and names may take to become known; default 30 s. Right
+	// after a first deploy the cluster's own DNS takes up to two minutes to read its new
+	// configuration, and remembers for a while what it did not know.
+	Patience time.Duration
 	// ReadyTimeout bounds the wait for the pods; ProbeTimeout each check of each pair.
 	ReadyTimeout, ProbeTimeout time.Duration
 	// Attempts is how often a failing pair is tried; default 3: right after a deploy
@@ -84,6 +89,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.ReadyTimeout, DefaultReadyTimeout)
 	setDefault(&o.ProbeTimeout, 10*time.Second)
 	setDefault(&o.Attempts, 3)
+	setDefault(&o.Patience, DefaultPatience)
 	if o.Progress == nil {
 		o.Progress = func(Event) {}
 	}
