@@ -88,6 +88,8 @@ func partialFailure(p Pair) string {
 		return ""
 	case failed[probe.Source] && len(failed) == 1:
 		return fmt.Sprintf("node %s: the source address is rewritten on the way to the tunnel (masquerading)", p.From)
+	case failed[probe.Transfer] && len(failed) == 1:
+		return fmt.Sprintf("the path between %s and %s: small packets and full ones pass, the transfer does not: it is too slow or loses packets", p.From, p.To)
 	case failed[probe.DF] && !failed[probe.TCP]:
 		return fmt.Sprintf("the path between %s and %s: its MTU is smaller than the tunnels assume, and no ICMP error says so (largest packet: %d bytes)", p.From, p.To, p.DFBytes)
 	}

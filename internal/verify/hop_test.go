@@ -98,6 +98,7 @@ func TestFailingHopOfWhatPartlyPasses(t *testing.T) {
 	}{
 		"masqueraded": {Pair{Checks: append(passed(probe.TCP), Check{Name: probe.Source})}, "masquerading"},
 		"small MTU":   {Pair{DFBytes: 1200, Checks: append(passed(probe.TCP), Check{Name: probe.DF})}, "largest packet: 1200 bytes"},
+		"slow":        {Pair{Checks: append(passed(probe.TCP, probe.DF), Check{Name: probe.Transfer})}, "the transfer does not"},
 		"no exec":     {Pair{Error: "x"}, "kubelet or node down"},
 		"inside":      {Pair{Kind: Baseline, Checks: []Check{{Name: probe.TCP}}}, "the pod network of cluster east itself"},
 	} {
