@@ -66,7 +66,7 @@ all:
 `
 
 func TestLoadEvaluatesTemplates(t *testing.T) {
-	dir := write(t, map[string]string{"hosts.yml": groupForm, "group_vars/all.yml": "vault_password: s3cret\nservice_type: NodePort\n"})
+	dir := write(t, map[string]string{"hosts.yml": groupForm, "group_vars/all.yml": "vault_password: s3cret\nservice_type: NodePort\nservice_proxy: none\ndns_enabled: false\n"})
 	inv, err := loadTestdata(t, Source{Path: dir, Vars: map[string]any{"home": "/elsewhere"}})
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +92,9 @@ func TestLoadEvaluatesTemplates(t *testing.T) {
 	}
 	if got := inv.String("tunnel_port", ""); got != "5600" {
 		t.Errorf("tunnel_port %q, want 5600", got)
+	}
+	if inv.String("service_proxy", "") != "none" || inv.Bool("dns_enabled", true) {
+		t.Errorf("service_proxy %q, dns_enabled %v", inv.Vars["service_proxy"], inv.Vars["dns_enabled"])
 	}
 	if got := inv.String("service_type", ""); got != "NodePort" {
 		t.Errorf("service_type %q", got)

@@ -24,7 +24,7 @@ var (
 	policyVariable   = "export_policy"
 	optionVariables  = []string{
 		"tunnel_mode", "tunnel_port", "tunnel_pool", "service_type", "static_endpoints",
-		"namespace", "test_image", "image_pull_policy", "dns_zone",
+		"namespace", "test_image", "image_pull_policy", "dns_zone", "service_proxy", "dns_enabled", "dns_forward",
 	}
 )
 

@@ -67,7 +67,7 @@ func runAgent(text string) error {
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	plane, err := agent.NewDataPlane(ctx, agent.Options{
-		Attachment: agent.AttachAuto, Bridge: "br0", WireGuard: "kernel", StateDir: c.Dir, Log: log,
+		Attachment: agent.AttachAuto, Bridge: "br0", WireGuard: "kernel", Services: agent.ProxyNFTables, StateDir: c.Dir, Log: log,
 	})
 	if err != nil {
 		return err
