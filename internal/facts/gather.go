@@ -77,8 +77,8 @@ func GatherWith(ctx context.Context, cfg *rest.Config, given Given) (meshplan.Fa
 		return wrap(err, "read the version")
 	})
 	g.Go(func() (err error) {
-		// The API server answers a list at version 0 from its cache.
-		nodes, err = core.CoreV1().Nodes().List(gctx, metav1.ListOptions{ResourceVersion: "0"})
+		// Not at version 0: that may leave out a node which has joined a moment ago.
+		nodes, err = core.CoreV1().Nodes().List(gctx, metav1.ListOptions{})
 		return wrap(err, "list the nodes")
 	})
 	g.Go(func() (err error) {

@@ -77,7 +77,7 @@ func addSDN(ctx context.Context, cfg *rest.Config, out *networks) error {
 			return err
 		}
 	}
-	subnets, err := c.NetworkV1().HostSubnets().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	subnets, err := c.NetworkV1().HostSubnets().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("list hostsubnets.network.openshift.io: %w", err)
 	}

@@ -60,7 +60,7 @@ func vanilla(ctx context.Context, core kubernetes.Interface) (networks, error) {
 
 // plugin names the pod network.
 func plugin(ctx context.Context, core kubernetes.Interface) (string, error) {
-	sets, err := core.AppsV1().DaemonSets("").List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	sets, err := core.AppsV1().DaemonSets("").List(ctx, metav1.ListOptions{})
 	if absent(err) {
 		return unknownNetwork, nil
 	}
@@ -115,7 +115,7 @@ func kubeadm(ctx context.Context, core kubernetes.Interface) (pods, services []n
 // controlPlane reads the flags of a control plane that runs as pods.
 func controlPlane(ctx context.Context, core kubernetes.Interface) (pods, services []netip.Prefix, err error) {
 	list, err := core.CoreV1().Pods(controlPlaneNamespace).List(ctx, metav1.ListOptions{
-		LabelSelector: "component in (kube-controller-manager,kube-apiserver)", ResourceVersion: "0"})
+		LabelSelector: "component in (kube-controller-manager,kube-apiserver)"})
 	if absent(err) {
 		return nil, nil, nil
 	}
@@ -150,7 +150,7 @@ func flag(p *corev1.Pod, prefix string) string {
 // it, so it is the last resort; nodes that come later with another range are refused
 // until the next deploy.
 func nodeRanges(ctx context.Context, core kubernetes.Interface) (pods, services []netip.Prefix, err error) {
-	nodes, err := core.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	nodes, err := core.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("list the nodes: %w", err)
 	}
