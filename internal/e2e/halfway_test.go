@@ -63,8 +63,7 @@ func (l *lab) killDeploy(t *testing.T, play string, after time.Duration) {
 	t.Logf("killed in %q", play)
 }
 
-// addressesRunOut: MetalLB has one address for the two nodes of a cluster. A killed
-// deploy has been there before.
+// addressesRunOut: MetalLB has one address for the two nodes of a cluster.
 func addressesRunOut(t *testing.T, l *lab) {
 	pool := func(addresses string) {
 		t.Helper()
@@ -75,7 +74,6 @@ func addressesRunOut(t *testing.T, l *lab) {
 	first, _, _ := strings.Cut(all, "-")
 	pool(first + "-" + first)
 	defer pool(all)
-	l.killDeploy(t, "Controller", time.Second)
 	out := l.refused(t, l.Inventory, []string{"-e", "vip_timeout=5"},
 		"cluster west: no public address in time", "1 of 2 nodes have no endpoint", "(Service sdn-tunnel-west-",
 		"check the cloud's controller or MetalLB and its pool, or use service_type NodePort",
