@@ -94,7 +94,8 @@ type pinger struct {
 	to   *net.IPAddr
 	pace time.Duration
 	stop context.CancelFunc
-	done sync.WaitGroup
+
+	sending, receiving sync.WaitGroup
 
 	mu       sync.Mutex
 	sent     []time.Time
@@ -116,9 +117,9 @@ func ping(t *testing.T, from tunnelns.Namespace, source, to netip.Addr, pace tim
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stop = cancel
-	p.done.Go(func() { p.send(ctx) })
-	p.done.Go(p.receive)
-	t.Cleanup(func() { p.stop(); p.conn.Close(); p.done.Wait() })
+	p.sending.Go(func() { p.send(ctx) })
+	p.receiving.Go(p.receive)
+	t.Cleanup(p.close)
 	return p
 }
 
@@ -198,16 +199,24 @@ func (r result) String() string {
 	return fmt.Sprintf("%d pings in %.1f s, %d lost, longest outage %v", r.sent, r.took.Seconds(), r.lost, r.outage.Round(10*time.Millisecond))
 }
 
+// close ends the pinger; what is sent is all sent before the socket is closed.
+func (p *pinger) close() {
+	p.stop()
+	p.sending.Wait()
+	p.conn.Close()
+	p.receiving.Wait()
+}
+
 // end stops sending, waits for the last answers and closes the socket.
 func (p *pinger) end() result {
 	p.stop()
+	p.sending.Wait() // the last one too is given time for its answer
 	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if _, lost := p.count(); lost == 0 {
 			break
 		}
 	}
-	p.conn.Close()
-	p.done.Wait()
+	p.close()
 	r := result{}
 	r.sent, r.lost = p.count()
 	r.took = p.sent[r.sent-1].Sub(p.sent[0])
