@@ -1,6 +1,6 @@
 // Package tunnelns owns the network namespace in which a node's data plane lives: a
 // persistent named namespace that outlasts the agent, the veth pair that joins it to
-// the node, its addresses, sysctls, MSS clamp, and the routes to the node's own pods.
+// the node, its addresses, sysctls, nftables table, and the routes to the node's own pods.
 //
 // It also holds what the other parts need for working in it: entering a namespace
 // (Namespace), reconciling routes (SyncRoutes), kernel events (Namespace.Listen) and

@@ -71,7 +71,8 @@ func (c Config) withDefaults() Config {
 // Part keeps the namespace and what is in it, without the WireGuard interface.
 type Part struct {
 	cfg   Config
-	clamp string // the table as nft showed it after the last load; Apply's alone
+	rules []rule // of the last load; Apply's alone
+	table string // what nft showed of it
 
 	mu  sync.Mutex
 	mtu MTU
@@ -118,7 +119,7 @@ func (p *Part) Apply(ctx context.Context, dp mesh.DataPlane) ([]string, error) {
 		func() ([]string, error) { return p.syncAddress(dp.TunnelAddress) },
 		func() ([]string, error) { return p.syncRoutes(dp, mtu) },
 		p.syncOffloads,
-		func() ([]string, error) { return p.syncClamp(ctx) },
+		func() ([]string, error) { return p.syncTable(ctx, dp) },
 	}
 	for _, step := range steps {
 		done, err := step()

@@ -26,12 +26,16 @@ type want struct {
 	endpoint netip.AddrPort // invalid: not known (yet)
 	// moved: the endpoint differs from what this process set before.
 	moved bool
+	// astray: the peer is not heard from, wherever it was heard last.
+	astray bool
+	// carried are the networks that the tunnel leads to.
+	carried []netip.Prefix
 }
 
 // diff is what to send to the device so that it has the peers wanted, and a line for
 // each. Peers that gain allowed IPs come first: a prefix that another peer has goes
 // over in that instant, and the loser needs no message at all.
-func diff(wanted []want, have []wgtypes.Peer, now time.Time) ([]wgtypes.PeerConfig, []string) {
+func diff(wanted []want, have []wgtypes.Peer) ([]wgtypes.PeerConfig, []string) {
 	present := make(map[wgtypes.Key]wgtypes.Peer, len(have))
 	for _, p := range have {
 		present[p.PublicKey] = p
@@ -50,7 +54,7 @@ func diff(wanted []want, have []wgtypes.Peer, now time.Time) ([]wgtypes.PeerConf
 		delete(present, key)
 		c, line := newPeer(w), fmt.Sprintf("peer %v added", w.Ref)
 		if known {
-			c, line = changed(w, p, owner, now)
+			c, line = changed(w, p, owner)
 		}
 		if line != "" {
 			cfgs, lines = append(cfgs, c), append(lines, line)
@@ -87,10 +91,10 @@ func newPeer(w want) wgtypes.PeerConfig {
 }
 
 // changed compares a peer that is there with the one wanted; no line, no change.
-func changed(w want, have wgtypes.Peer, owner map[netip.Prefix]wgtypes.Key, now time.Time) (wgtypes.PeerConfig, string) {
+func changed(w want, have wgtypes.Peer, owner map[netip.Prefix]wgtypes.Key) (wgtypes.PeerConfig, string) {
 	c := wgtypes.PeerConfig{PublicKey: have.PublicKey, UpdateOnly: true}
 	var what string
-	if moveEndpoint(w, have, now) {
+	if moveEndpoint(w, have) {
 		c.Endpoint = udpAddr(w.endpoint)
 		what += fmt.Sprintf(" endpoint %v", w.endpoint)
 	}
@@ -135,14 +139,17 @@ func allowedDiff(w want, have wgtypes.Peer, owner map[netip.Prefix]wgtypes.Key) 
 	return gains, losses
 }
 
-// moveEndpoint says whether to overwrite the peer's endpoint: when there is none, when
-// the wanted one is another than before, or when the peer, wherever it has roamed to,
-// has not been heard from for a whole session.
-func moveEndpoint(w want, have wgtypes.Peer, now time.Time) bool {
-	if !w.endpoint.IsValid() || addrPort(have.Endpoint) == w.endpoint {
+// moveEndpoint says whether to overwrite the peer's endpoint, which is where WireGuard
+// heard it last: when there is none, when the wanted one is another than before, when the
+// peer is astray, or when what is sent there would come back into the tunnel: a node that
+// changes its addresses may for a moment send with the one of its pod network.
+func moveEndpoint(w want, have wgtypes.Peer) bool {
+	at := addrPort(have.Endpoint)
+	if !w.endpoint.IsValid() || at == w.endpoint {
 		return false
 	}
-	return have.Endpoint == nil || w.moved || now.Sub(have.LastHandshakeTime) > rejectAfter
+	within := func(n netip.Prefix) bool { return n.Contains(at.Addr()) }
+	return have.Endpoint == nil || w.moved || w.astray || slices.ContainsFunc(w.carried, within)
 }
 
 func udpAddr(a netip.AddrPort) *net.UDPAddr {

@@ -29,6 +29,15 @@ func peer(n byte, endpoint string, allowed ...string) want {
 
 func (w want) movedNow() want { w.moved = true; return w }
 
+func (w want) gone() want { w.astray = true; return w }
+
+func (w want) over(carried ...string) want {
+	for _, p := range carried {
+		w.carried = append(w.carried, netip.MustParsePrefix(p))
+	}
+	return w
+}
+
 // there is that peer as the device has it, heard from so long ago (0: never).
 func there(w want, heard time.Duration) wgtypes.Peer {
 	p := wgtypes.Peer{
@@ -139,13 +148,25 @@ func TestDiff(t *testing.T) {
 		{
 			"roamed and alive: left where it is",
 			[]want{peer(1, at1, netX)},
-			[]wgtypes.Peer{there(peer(1, at2, netX), rejectAfter)}, nil,
+			[]wgtypes.Peer{there(peer(1, at2, netX), time.Second)}, nil,
 		},
 		{
-			"roamed and silent for longer than a session: called back",
-			[]want{peer(1, at1, netX)},
-			[]wgtypes.Peer{there(peer(1, at2, netX), rejectAfter+time.Second)},
+			"roamed and gone astray: called back",
+			[]want{peer(1, at1, netX).gone()},
+			[]wgtypes.Peer{there(peer(1, at2, netX), time.Second)},
 			[]string{"n1 endpoint " + at1},
+		},
+		{"astray, but where it is wanted", []want{peer(1, at1, netX).gone()}, []wgtypes.Peer{there(peer(1, at1, netX), time.Second)}, nil},
+		{
+			"roamed into a network behind the tunnel: called back",
+			[]want{peer(1, at1, netX).over(netZ, netX)},
+			[]wgtypes.Peer{there(peer(1, "10.128.0.1:5555", netX), time.Second)},
+			[]string{"n1 endpoint " + at1},
+		},
+		{
+			"roamed to just outside of it",
+			[]want{peer(1, at1, netX).over(netX)},
+			[]wgtypes.Peer{there(peer(1, "10.128.2.0:5555", netX), time.Second)}, nil,
 		},
 		{
 			"roamed, changed otherwise: the endpoint is left out",
@@ -168,7 +189,7 @@ func TestDiff(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cfgs, lines := diff(tt.wanted, tt.have, now)
+			cfgs, lines := diff(tt.wanted, tt.have)
 			var send []string
 			for _, c := range cfgs {
 				send = append(send, message(c))

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -169,9 +170,10 @@ func (p *Part) syncConfig(dp mesh.DataPlane) (changes []string, err error) {
 		}
 		wanted, now := p.resolved(dp), time.Now()
 		p.ways.changed(otherWay(wanted, dev.Peers, cfg.ListenPort != nil), now)
-		stale = p.ways.due(wanted, dev.Peers, now)
+		p.ways.look(wanted, dev.Peers, now)
+		stale = p.ways.due(wanted, now)
 		var lines []string
-		cfg.Peers, lines = diff(wanted, dev.Peers, now)
+		cfg.Peers, lines = diff(wanted, dev.Peers)
 		if changes = append(changes, lines...); len(changes) == 0 {
 			p.remember(wanted)
 			return nil
@@ -189,10 +191,11 @@ func (p *Part) syncConfig(dp mesh.DataPlane) (changes []string, err error) {
 // resolved adds to the peers where they are at the moment.
 func (p *Part) resolved(dp mesh.DataPlane) []want {
 	ws := make([]want, len(dp.Peers))
+	carried := slices.Concat(dp.Remote, dp.RemoteService, dp.RemoteTunnel)
 	for i, peer := range dp.Peers {
 		e := p.names.addrPort(peer.Endpoint)
 		before, known := p.set[peer.PublicKey]
-		ws[i] = want{Peer: peer, endpoint: e, moved: known && before != e}
+		ws[i] = want{Peer: peer, endpoint: e, moved: known && before != e, carried: carried}
 	}
 	return ws
 }

@@ -66,8 +66,9 @@ func (p *Part) drifted() bool {
 	var stale []netip.AddrPort
 	err := p.device(func(_ *wgctrl.Client, dev *wgtypes.Device) error {
 		wanted, now := p.resolved(p.wanted), time.Now()
-		stale = p.ways.due(wanted, dev.Peers, now)
-		peers, _ := diff(wanted, dev.Peers, now)
+		p.ways.look(wanted, dev.Peers, now)
+		stale = p.ways.due(wanted, now)
+		peers, _ := diff(wanted, dev.Peers)
 		differs = len(peers) > 0 || dev.PrivateKey != p.cfg.Key.raw() || dev.ListenPort != int(p.wanted.ListenPort)
 		return nil
 	})

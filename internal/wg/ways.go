@@ -21,6 +21,8 @@ const (
 	settling = 10 * time.Second
 	// silence is longer than a living peer's keepalives let it be silent.
 	silence = keepalive + 5*time.Second
+	// pause is how long a peer that has just moved may not be heard from.
+	pause = time.Second
 	// retry is WireGuard's own interval between handshakes (REKEY_TIMEOUT).
 	retry = 5 * time.Second
 )
@@ -34,8 +36,18 @@ type ways map[mesh.Key]*way
 
 type way struct {
 	settled          time.Time
+	moved            time.Time // the peer is said to be elsewhere since then
 	received         int64
 	heard, forgotten time.Time
+}
+
+// silent tells whether the peer should have been heard from.
+func (w *way) silent(now time.Time) bool { return now.Sub(w.heard) > silence }
+
+// astray tells whether the peer is no longer where WireGuard heard it last: it is silent,
+// or it has moved of late and was not heard since the last look.
+func (w *way) astray(now time.Time) bool {
+	return w.silent(now) || now.Sub(w.moved) < settling && now.Sub(w.heard) >= pause
 }
 
 func (w ways) of(key mesh.Key, now time.Time) *way {
@@ -48,34 +60,47 @@ func (w ways) of(key mesh.Key, now time.Time) *way {
 // changed notes that the way to these peers is another one since now.
 func (w ways) changed(peers []want, now time.Time) {
 	for _, p := range peers {
-		w.of(p.PublicKey, now).settled = now.Add(settling)
+		s := w.of(p.PublicKey, now)
+		s.settled = now.Add(settling)
+		if p.moved {
+			s.moved = now
+		}
+	}
+}
+
+// look notes who has been heard from since the last look, and which of the peers wanted
+// are astray, whose session is over among them.
+func (w ways) look(wanted []want, have []wgtypes.Peer, now time.Time) {
+	present := make(map[wgtypes.Key]wgtypes.Peer, len(have))
+	for _, p := range have {
+		present[p.PublicKey] = p
+	}
+	known := make(map[mesh.Key]bool, len(wanted))
+	for i, p := range wanted {
+		known[p.PublicKey] = true
+		s, there := w.of(p.PublicKey, now), present[wgtypes.Key(p.PublicKey)]
+		if there.ReceiveBytes != s.received {
+			s.received, s.heard = there.ReceiveBytes, now
+		}
+		wanted[i].astray = s.astray(now) || now.Sub(there.LastHandshakeTime) > rejectAfter
+	}
+	for key := range w {
+		if !known[key] {
+			delete(w, key)
+		}
 	}
 }
 
 // due gives the endpoints whose flows are to be forgotten: those of peers whose way has
 // changed of late, and of peers that are silent.
-func (w ways) due(wanted []want, have []wgtypes.Peer, now time.Time) []netip.AddrPort {
-	received := make(map[wgtypes.Key]int64, len(have))
-	for _, p := range have {
-		received[p.PublicKey] = p.ReceiveBytes
-	}
+func (w ways) due(wanted []want, now time.Time) []netip.AddrPort {
 	var out []netip.AddrPort
-	known := make(map[mesh.Key]bool, len(wanted))
 	for _, p := range wanted {
-		known[p.PublicKey] = true
 		s := w.of(p.PublicKey, now)
-		if n := received[wgtypes.Key(p.PublicKey)]; n != s.received {
-			s.received, s.heard = n, now
-		}
-		silent := now.Sub(s.heard) > silence && now.Sub(s.forgotten) >= retry
+		silent := s.silent(now) && now.Sub(s.forgotten) >= retry
 		if p.endpoint.IsValid() && (now.Before(s.settled) || silent) {
 			s.forgotten = now
 			out = append(out, p.endpoint)
-		}
-	}
-	for key := range w {
-		if !known[key] {
-			delete(w, key)
 		}
 	}
 	return out

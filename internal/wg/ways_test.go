@@ -24,7 +24,9 @@ func TestWaysDue(t *testing.T) {
 		for _, p := range due {
 			ends = append(ends, p.endpoint)
 		}
-		if got := w.due([]want{one, two}, have, now.Add(after)); !slices.Equal(got, ends) {
+		wanted := []want{one, two}
+		w.look(wanted, have, now.Add(after))
+		if got := w.due(wanted, now.Add(after)); !slices.Equal(got, ends) {
 			t.Errorf("%s: %v due, want %v", what, got, ends)
 		}
 	}
@@ -38,6 +40,40 @@ func TestWaysDue(t *testing.T) {
 	step(silence+2*time.Second, "not more often than it tries")
 	received[1]++
 	step(silence+retry+2*time.Second, "heard again")
+}
+
+// TestAstray: WireGuard follows a peer to where it hears it; that is left alone as long as
+// it goes on hearing it.
+func TestAstray(t *testing.T) {
+	w := ways{}
+	p, have := peer(1, at1), there(peer(1, at2), time.Second)
+	step := func(after time.Duration, what string, astray bool) {
+		t.Helper()
+		wanted := []want{p}
+		w.look(wanted, []wgtypes.Peer{have}, now.Add(after))
+		if wanted[0].astray != astray {
+			t.Errorf("%s: astray %v", what, wanted[0].astray)
+		}
+	}
+	step(0, "at first", false)
+	step(silence, "no longer silent than a living peer may be", false)
+	step(silence+time.Second, "silent", true)
+	have.ReceiveBytes++
+	step(silence+2*time.Second, "heard again", false)
+
+	start := silence + 3*time.Second
+	w.changed([]want{p.movedNow()}, now.Add(start))
+	have.ReceiveBytes++
+	step(start, "moved, and heard since", false)
+	step(start+pause/2, "moved, a short look later", false)
+	step(start+pause, "moved, and not heard since", true)
+	have.ReceiveBytes++
+	step(start+2*pause, "moved, heard again", false)
+	step(start+settling, "settled, and not silent for long", false)
+
+	have.LastHandshakeTime = now.Add(start - rejectAfter)
+	have.ReceiveBytes++
+	step(start+settling+pause, "no session any more", true)
 }
 
 func TestOtherWay(t *testing.T) {

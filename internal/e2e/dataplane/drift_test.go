@@ -56,6 +56,9 @@ var drifts = []drift{
 	{"route of the node deleted", "node", func(n *node) { n.sh("ip route del 10.132.0.0/14") }},
 	{"clamp deleted", "namespace", func(n *node) { n.inTunnel("nft delete table inet sdn-tunnel") }},
 	{"peer deleted", "wireguard", func(n *node) { n.inTunnel("wg set sdntun-wg peer " + n.w.node("west-1").key.String() + " remove") }},
+	{"peer heard from a network behind the tunnel", "wireguard", func(n *node) {
+		n.inTunnel("wg set sdntun-wg peer " + n.w.node("west-1").key.String() + " endpoint 10.132.0.1:5555")
+	}},
 	{"WireGuard's link deleted", "wireguard", func(n *node) { n.inTunnel("ip link del sdntun-wg") }},
 	{"ovs-vswitchd killed and started again", "vswitch", func(n *node) {
 		stop(n.vswitchd)
