@@ -27,8 +27,6 @@ import (
 const (
 	// listTimeout bounds a whole list.
 	listTimeout = 5 * time.Minute
-	// maxContinue is the longest mark of a next page that is sent back.
-	maxContinue = 8 << 10
 	// maxBackoff is the longest pause before a member that was away is asked again.
 	maxBackoff = 8 * time.Second
 	// listAgain is when what had no room is asked for anew.
@@ -190,15 +188,8 @@ func (c *Catalog) run(ctx context.Context, f *feed) {
 	r.RunWithContext(ctx)
 }
 
-// plainLists are lists and watches of the plain kind. Watches that begin with a list
-// are not asked for: what they gather before it is complete has no bound.
-type plainLists struct{ *cache.ListWatch }
-
-// IsWatchListSemanticsUnSupported is what client-go asks for.
-func (plainLists) IsWatchListSemanticsUnSupported() bool { return true }
-
 func (c *Catalog) listWatch(f *feed) cache.ListerWatcher {
-	return plainLists{&cache.ListWatch{
+	return peeraccess.PlainLists{ListWatch: &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
 			list, err := c.listAll(ctx, f)
 			if f.optional && apierrors.IsNotFound(err) {
@@ -216,7 +207,7 @@ func (c *Catalog) listWatch(f *feed) cache.ListerWatcher {
 			if err != nil {
 				return nil, err
 			}
-			return watch.Filter(w, admit), nil
+			return peeraccess.PlainWatch(w, admit), nil
 		},
 	}}
 }
@@ -227,15 +218,14 @@ func (f *feed) options(o metav1.ListOptions) *client.ListOptions {
 	return &where
 }
 
-// listAll reads page by page and keeps of each object only what is read later. A server
-// may ignore the limit in what it answers from a cache, so the newest version is asked for.
+// listAll keeps of each object only what is read later.
 func (c *Catalog) listAll(ctx context.Context, f *feed) (*metav1.List, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	all := &metav1.List{}
-	next := metav1.ListOptions{Limit: f.page}
 	// A member that gives fewer than a tenth of a page at a time has too many pages.
-	for range 10*f.most/f.page + 1 {
+	pages := int(10*f.most/f.page + 1)
+	version, err := peeraccess.ListPages("cluster "+c.options.Cluster+": the list of kind "+f.kind, f.page, pages, func(next metav1.ListOptions) (metav1.ListInterface, error) {
 		page, ok := f.list.DeepCopyObject().(client.ObjectList)
 		if !ok {
 			return nil, fmt.Errorf("%T is no list", f.list)
@@ -246,31 +236,25 @@ func (c *Catalog) listAll(ctx context.Context, f *feed) (*metav1.List, error) {
 		if int64(len(all.Items)+meta.LenList(page)) > f.most {
 			return nil, fmt.Errorf("cluster %s has more than %d objects of kind %s: none of them is taken over", c.options.Cluster, f.most, f.kind)
 		}
-		if err := meta.EachListItem(page, func(o runtime.Object) error {
+		return page, meta.EachListItem(page, func(o runtime.Object) error {
 			if one, ok := o.(client.Object); ok && slim(one) {
 				all.Items = append(all.Items, runtime.RawExtension{Object: one})
 			}
 			return nil
-		}); err != nil {
-			return nil, err
-		}
-		all.ResourceVersion = page.GetResourceVersion()
-		if next.Continue = page.GetContinue(); next.Continue == "" {
-			return all, nil
-		}
-		if len(next.Continue) > maxContinue {
-			return nil, fmt.Errorf("cluster %s: the list's next page has a mark of more than %d KiB", c.options.Cluster, maxContinue>>10)
-		}
+		})
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("cluster %s: the list of kind %s has too many pages", c.options.Cluster, f.kind)
+	all.ResourceVersion = version
+	return all, nil
 }
 
 // admit passes an event on if it is one that a member may send.
 func admit(e watch.Event) (watch.Event, bool) {
 	switch o := e.Object.(type) {
 	case *metav1.Status:
-		said := peeraccess.PlainStatus(*o)
-		return watch.Event{Type: watch.Error, Object: &said}, true
+		return e, true
 	case client.Object:
 		return e, e.Type == watch.Bookmark || slim(o)
 	}

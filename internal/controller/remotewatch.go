@@ -33,8 +33,6 @@ const (
 	// than a tenth of it at a time has too many pages.
 	pageSize = 500
 	maxPages = 10 * maxNodes / pageSize
-	// maxContinue is the longest mark of a next page that is sent back.
-	maxContinue = 8 << 10
 	// listTimeout bounds a whole list.
 	listTimeout = 2 * time.Minute
 )
@@ -42,17 +40,10 @@ const (
 // annotationRefused is put on a node in memory in place of what is too large to keep.
 const annotationRefused = "sdntunnel.io/refused"
 
-// plainLists are lists and watches of the plain kind. Watches that begin with a list
-// are not asked for: what they gather before it is complete has no bound.
-type plainLists struct{ *cache.ListWatch }
-
-// IsWatchListSemanticsUnSupported is what client-go asks for.
-func (plainLists) IsWatchListSemanticsUnSupported() bool { return true }
-
 // listWatch asks only for what the member's controller has labelled as its own nodes,
 // and takes no more than a member can sensibly have.
 func (r *remote) listWatch() cache.ListerWatcher {
-	return plainLists{&cache.ListWatch{
+	return peeraccess.PlainLists{ListWatch: &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
 			list, err := r.list(ctx)
 			r.watched(ctx, err)
@@ -64,7 +55,7 @@ func (r *remote) listWatch() cache.ListerWatcher {
 			if err != nil {
 				return nil, err
 			}
-			return watch.Filter(w, func(e watch.Event) (watch.Event, bool) { return r.admit(ctx, e) }), nil
+			return peeraccess.PlainWatch(w, func(e watch.Event) (watch.Event, bool) { return r.admit(ctx, e) }), nil
 		},
 	}}
 }
@@ -73,14 +64,12 @@ func (r *remote) options(o metav1.ListOptions) *client.ListOptions {
 	return &client.ListOptions{Raw: &o, Limit: o.Limit, Continue: o.Continue, LabelSelector: labels.SelectorFromSet(labels.Set{v1alpha1.LabelCluster: r.cluster})}
 }
 
-// list reads all nodes, page by page: a server may ignore the limit in what it answers
-// from a cache, so the newest version is asked for.
+// list reads all nodes.
 func (r *remote) list(ctx context.Context) (*v1alpha1.TunnelNodeList, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	all := &v1alpha1.TunnelNodeList{}
-	next := metav1.ListOptions{Limit: pageSize}
-	for range maxPages {
+	version, err := peeraccess.ListPages("cluster "+r.cluster+": the list of its nodes", pageSize, maxPages, func(next metav1.ListOptions) (metav1.ListInterface, error) {
 		var page v1alpha1.TunnelNodeList
 		if err := r.reader.List(ctx, &page, r.options(next)); err != nil {
 			return nil, err
@@ -93,16 +82,14 @@ func (r *remote) list(ctx context.Context) (*v1alpha1.TunnelNodeList, error) {
 				all.Items = append(all.Items, page.Items[i])
 			}
 		}
-		all.ListMeta = metav1.ListMeta{ResourceVersion: page.ResourceVersion}
-		if next.Continue = page.Continue; next.Continue == "" {
-			r.listed(all)
-			return all, nil
-		}
-		if len(next.Continue) > maxContinue {
-			return nil, fmt.Errorf("cluster %s: the list's next page has a mark of more than %d KiB", r.cluster, maxContinue>>10)
-		}
+		return &page, nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("cluster %s: the list of its nodes has more than %d pages", r.cluster, maxPages)
+	all.ResourceVersion = version
+	r.listed(all)
+	return all, nil
 }
 
 func (r *remote) listed(all *v1alpha1.TunnelNodeList) {
@@ -119,12 +106,11 @@ func (r *remote) listed(all *v1alpha1.TunnelNodeList) {
 func (r *remote) admit(ctx context.Context, e watch.Event) (watch.Event, bool) {
 	switch n := e.Object.(type) {
 	case *metav1.Status:
-		said := peeraccess.PlainStatus(*n)
-		err := apierrors.FromObject(&said)
+		err := apierrors.FromObject(n)
 		if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
-			r.brokeOff(ctx, fmt.Errorf("the watch of cluster %s broke off: %s", r.cluster, said.Message))
+			r.brokeOff(ctx, fmt.Errorf("the watch of cluster %s broke off: %s", r.cluster, n.Message))
 		}
-		return watch.Event{Type: watch.Error, Object: &said}, true
+		return e, true
 	case *v1alpha1.TunnelNode:
 		if e.Type == watch.Bookmark {
 			return e, true

@@ -11,5 +11,6 @@
 // appear in no error, log or change.
 //
 // The server that a Secret leads to is another cluster's: RestConfig makes clients that
-// follow it nowhere else and bound all that it answers.
+// follow it nowhere else and bound all that it answers; ListPages and PlainWatch bound
+// how a list is read and make plain what ends a watch.
 package peeraccess
