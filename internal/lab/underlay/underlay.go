@@ -75,6 +75,10 @@ func segment(l *layout.Lab, c layout.Cluster, router *namespace) error {
 		if err := router.wire(n.Name+"-vx", vx, machineEnd{ns: l.NodeNS(n), link: Vtep}, netip.Prefix{}); err != nil {
 			return err
 		}
+		// As distributions have it (systemd's 50-default.conf): everybody may ping.
+		if err := In(l.NodeNS(n), func() error { return set("ipv4/ping_group_range", "0 2147483647") }); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
 	}
 	return nil
 }
@@ -82,15 +86,15 @@ func segment(l *layout.Lab, c layout.Cluster, router *namespace) error {
 // routing turns the router's namespace into a filtering router.
 func routing(l *layout.Lab) error {
 	return In(l.RouterNS(), func() error {
-		for _, set := range []struct{ key, value string }{
+		for _, s := range []struct{ key, value string }{
 			{"ipv4/conf/all/forwarding", "1"},
 			{"ipv4/conf/all/send_redirects", "0"},
 			{"ipv4/conf/default/send_redirects", "0"},
 			// What stays on a segment is switched, not routed: the rules are not for it.
 			{"bridge/bridge-nf-call-iptables", "0"},
 		} {
-			err := os.WriteFile("/proc/sys/net/"+set.key, []byte(set.value), 0o644)
-			if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(set.key, "bridge/") {
+			err := set(s.key, s.value)
+			if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(s.key, "bridge/") {
 				continue // no such filter in this kernel
 			}
 			if err != nil {
@@ -100,6 +104,9 @@ func routing(l *layout.Lab) error {
 		return loadRules(Rules(l))
 	})
 }
+
+// set writes a sysctl of the network namespace.
+func set(key, value string) error { return os.WriteFile("/proc/sys/net/"+key, []byte(value), 0o644) }
 
 type machineEnd struct {
 	ns, link string
