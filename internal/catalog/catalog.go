@@ -102,9 +102,10 @@ type Catalog struct {
 
 // entry is what is known under the name of a service; any part may be missing.
 type entry struct {
-	service  *Service
-	slices   map[string]Slice
-	exported bool
+	service *Service
+	slices  map[string]Slice
+	// exported is when its ServiceExport was made, in seconds since 1970; 0: there is none.
+	exported int64
 }
 
 // New makes a catalog that knows nothing until it runs.
@@ -138,6 +139,7 @@ func (c *Catalog) Get(k Key) *Service {
 		return nil
 	}
 	s := *e.service
+	s.Exported = e.exported
 	s.Slices = make([]Slice, 0, len(e.slices))
 	for _, one := range e.slices {
 		s.Slices = append(s.Slices, one)
@@ -159,9 +161,13 @@ func (c *Catalog) Keys() []Key {
 	return keys
 }
 
+// shares: of a headless service there is nothing to share but what is exported, for
+// nobody asks for its address.
 func (c *Catalog) shares(e *entry) bool {
-	return e != nil && e.service != nil && c.declared && (c.policy == v1alpha1.ExportAll || e.exported)
+	return e != nil && e.service != nil && c.declared && (e.exported != 0 || c.policy == v1alpha1.ExportAll && !e.service.headless())
 }
+
+func (s *Service) headless() bool { return s.Refused == "" && len(s.IPs) == 0 }
 
 // change applies f to what is known under the name, keeps count, and tells of it if it
 // matters. f tells whether it changed anything.
@@ -191,14 +197,14 @@ func (c *Catalog) change(k Key, f func(*entry) bool) {
 	}
 }
 
-func (e *entry) empty() bool { return e.service == nil && len(e.slices) == 0 && !e.exported }
+func (e *entry) empty() bool { return e.service == nil && len(e.slices) == 0 && e.exported == 0 }
 
 // count adds the entry to the totals, or takes it away.
 func (c *Catalog) count(e *entry, sign int) {
 	if e.service != nil {
 		c.services += sign
 	}
-	if e.exported {
+	if e.exported != 0 {
 		c.exports += sign
 	}
 	if c.shares(e) {
@@ -301,14 +307,15 @@ func (c *Catalog) unset(service Key, slice string) {
 	})
 }
 
-func (c *Catalog) setExport(k Key, exported bool) {
+// setExport takes a ServiceExport that was made then, 0 for none.
+func (c *Catalog) setExport(k Key, exported int64) {
 	c.change(k, func(e *entry) bool {
 		was := e.exported
 		o := object{kindExport, k}
-		if e.exported = exported; !exported {
+		if e.exported = exported; exported == 0 {
 			delete(c.tooMany, o)
 		} else if !c.fits(o, e, 0, 1) {
-			e.exported = false
+			e.exported = 0
 		}
 		return was != e.exported
 	})

@@ -151,6 +151,11 @@ func TestCatalog(t *testing.T) {
 		s.Spec.ClusterIP = corev1.ClusterIPNone
 		_ = services.Update(s)
 	}, "demo/db", "later[x-1 10.132.0.9] web")
+	step("and is exported", func() { _ = exports.Add(export("db")) }, "demo/db", "db later[x-1 10.132.0.9] web")
+	if s := b.Get(Key{"demo", "db"}); s.Exported == 0 || len(s.IPs) > 0 {
+		t.Errorf("a headless service that is exported: %+v", s)
+	}
+	step("and no more", func() { _ = exports.Delete(export("db")) }, "demo/db", "later[x-1 10.132.0.9] web")
 	step("the policy", func() { _ = clusters.Update(self(v1alpha1.ExportExported)) }, "all moved", "")
 	step("a change of what is not shared", func() { _ = services.Update(service("web", 9)) }, "", "")
 	step("an export", func() { _ = exports.Add(export("web")) }, "demo/web", "web")
@@ -234,7 +239,7 @@ func TestReadService(t *testing.T) {
 		"usual":              {func(*corev1.Service) {}, "[172.31.0.2] 0"},
 		"affinity":           {func(s *corev1.Service) { s.Spec.SessionAffinity = "ClientIP" }, "[172.31.0.2] 10800"},
 		"both families":      {func(s *corev1.Service) { s.Spec.ClusterIPs = []string{"172.31.0.2", "fd01::2"} }, "[172.31.0.2 fd01::2] 0"},
-		"headless":           {func(s *corev1.Service) { s.Spec.ClusterIP = "None" }, ""},
+		"headless":           {func(s *corev1.Service) { s.Spec.ClusterIP = "None" }, "[] 0"},
 		"no address yet":     {func(s *corev1.Service) { s.Spec.ClusterIP = "" }, ""},
 		"ExternalName":       {func(s *corev1.Service) { s.Spec.Type = "ExternalName" }, ""},
 		"the API server":     {func(s *corev1.Service) { s.Namespace, s.Name = "default", "kubernetes" }, ""},
@@ -243,6 +248,7 @@ func TestReadService(t *testing.T) {
 		"loopback":           {func(s *corev1.Service) { s.Spec.ClusterIP = "127.0.0.1" }, "!127.0.0.1"},
 		"bad port":           {func(s *corev1.Service) { s.Spec.Ports[0].Port = 70000 }, "!port"},
 		"bad name":           {func(s *corev1.Service) { s.Name = "a/b" }, "!name"},
+		"bad port name":      {func(s *corev1.Service) { s.Spec.Ports[0].Name = "Web_1" }, "!name of one of its ports"},
 		"too many ports":     {func(s *corev1.Service) { s.Spec.Ports = make([]corev1.ServicePort, 2000) }, "!port"},
 	} {
 		t.Run(name, func(t *testing.T) {

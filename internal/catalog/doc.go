@@ -7,7 +7,8 @@
 // where its declaration is known, in package controller, which makes the mirrors. The
 // catalog writes nothing anywhere.
 //
-// Not in it are services without an address of their own (headless, ExternalName), the
-// API server's own default/kubernetes, and the namespace of sdn-tunnel, where the
-// member's node services and its own mirrors are.
+// Of headless services only those with a ServiceExport are shared, whatever the policy: by
+// their addresses nobody asks for them. Not in it are ExternalName services, the API
+// server's own default/kubernetes, and the namespace of sdn-tunnel, where the member's
+// node services and its own mirrors are.
 package catalog

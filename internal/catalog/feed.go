@@ -64,7 +64,7 @@ type feed struct {
 // allFeeds leave to the server what it can leave out.
 func (c *Catalog) allFeeds() []*feed {
 	elsewhere := fields.OneTermNotEqualSelector("metadata.namespace", c.options.Namespace)
-	withService, err := labels.Parse(discoveryv1.LabelServiceName + ",!" + corev1.IsHeadlessService)
+	withService, err := labels.Parse(discoveryv1.LabelServiceName)
 	if err != nil {
 		panic(err) // constant text
 	}
@@ -110,9 +110,9 @@ func (c *Catalog) allFeeds() []*feed {
 	}, {
 		kind: kindExport, object: &mcsv1alpha1.ServiceExport{}, list: &mcsv1alpha1.ServiceExportList{}, page: 500, most: 2 * maxExports, optional: true,
 		where: client.ListOptions{FieldSelector: elsewhere},
-		put:   func(o client.Object) { c.setExport(keyOf(o), o.GetDeletionTimestamp() == nil) },
-		drop:  func(k Key) { c.setExport(k, false) },
-		keys:  func() []Key { return c.known(func(e *entry) bool { return e.exported }) },
+		put:   func(o client.Object) { c.setExport(keyOf(o), exported(o)) },
+		drop:  func(k Key) { c.setExport(k, 0) },
+		keys:  func() []Key { return c.known(func(e *entry) bool { return e.exported != 0 }) },
 	}}
 }
 
@@ -123,6 +123,15 @@ func policy(lc *v1alpha1.LinkedCluster) v1alpha1.ExportPolicy {
 		return v1alpha1.ExportAll
 	}
 	return v1alpha1.ExportExported
+}
+
+// exported is when the service was exported; an export that is being deleted is none.
+func exported(o client.Object) int64 {
+	if o.GetDeletionTimestamp() != nil {
+		return 0
+	}
+	created := o.GetCreationTimestamp()
+	return max(1, created.Unix())
 }
 
 func keyOf(o client.Object) Key { return Key{o.GetNamespace(), o.GetName()} }
@@ -282,7 +291,7 @@ func slim(o client.Object) bool {
 		o.Labels = map[string]string{discoveryv1.LabelServiceName: service}
 		for i := range o.Endpoints {
 			e := &o.Endpoints[i]
-			*e = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions}
+			*e = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, Hostname: e.Hostname}
 		}
 	case *mcsv1alpha1.ServiceExport:
 		o.Labels, o.Spec, o.Status = nil, mcsv1alpha1.ServiceExportSpec{}, mcsv1alpha1.ServiceExportStatus{}

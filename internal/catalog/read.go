@@ -27,18 +27,14 @@ func readService(s *corev1.Service) *Service {
 	if s.Namespace == metav1.NamespaceDefault && s.Name == "kubernetes" {
 		return nil
 	}
-	if s.Spec.Type == corev1.ServiceTypeExternalName || s.Spec.ClusterIP == "" || s.Spec.ClusterIP == corev1.ClusterIPNone {
+	if s.Spec.Type == corev1.ServiceTypeExternalName || s.Spec.ClusterIP == "" {
 		return nil
 	}
 	if len(validation.IsDNS1123Label(s.Namespace)) > 0 || len(validation.IsDNS1123Label(s.Name)) > 0 {
 		return &Service{Refused: "no service and no namespace can have this name"}
 	}
-	all := s.Spec.ClusterIPs
-	if len(all) == 0 {
-		all = []string{s.Spec.ClusterIP}
-	}
 	var out Service
-	for _, text := range all {
+	for _, text := range clusterIPs(s) {
 		a, err := netip.ParseAddr(text)
 		if err != nil {
 			return &Service{Refused: "its cluster IP is not an address"}
@@ -49,7 +45,14 @@ func readService(s *corev1.Service) *Service {
 		if p.Port < 1 || p.Port > 65535 {
 			return &Service{Refused: "one of its ports is not a port"}
 		}
-		out.Ports = append(out.Ports, remoteservice.Port{Name: p.Name, Protocol: cmp.Or(p.Protocol, corev1.ProtocolTCP), Port: uint16(p.Port)})
+		if p.Name != "" && len(validation.IsDNS1123Label(p.Name)) > 0 {
+			return &Service{Refused: "no port can have the name of one of its ports"}
+		}
+		made := remoteservice.Port{Name: p.Name, Protocol: cmp.Or(p.Protocol, corev1.ProtocolTCP), Port: uint16(p.Port)}
+		if p.AppProtocol != nil && len(validation.IsQualifiedName(*p.AppProtocol)) == 0 {
+			made.App = *p.AppProtocol
+		}
+		out.Ports = append(out.Ports, made)
 	}
 	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		out.Affinity = corev1.DefaultClientIPServiceAffinitySeconds
@@ -61,6 +64,17 @@ func readService(s *corev1.Service) *Service {
 		return &Service{Refused: err.Error()}
 	}
 	return &out
+}
+
+// clusterIPs are none of a headless service.
+func clusterIPs(s *corev1.Service) []string {
+	switch {
+	case s.Spec.ClusterIP == corev1.ClusterIPNone:
+		return nil
+	case len(s.Spec.ClusterIPs) == 0:
+		return []string{s.Spec.ClusterIP}
+	}
+	return s.Spec.ClusterIPs
 }
 
 // readSlice keeps of an EndpointSlice what a mirror needs; not ok if that is nothing.
@@ -83,8 +97,12 @@ func readSlice(o *discoveryv1.EndpointSlice) (s Slice, ok bool) {
 			continue
 		}
 		ready := given(e.Conditions.Ready, true)
-		s.Endpoints = append(s.Endpoints, remoteservice.Endpoint{Address: a, Ready: ready,
-			Serving: given(e.Conditions.Serving, ready), Terminating: given(e.Conditions.Terminating, false)})
+		made := remoteservice.Endpoint{Address: a, Ready: ready,
+			Serving: given(e.Conditions.Serving, ready), Terminating: given(e.Conditions.Terminating, false)}
+		if e.Hostname != nil && len(validation.IsDNS1123Label(*e.Hostname)) == 0 {
+			made.Hostname = *e.Hostname
+		}
+		s.Endpoints = append(s.Endpoints, made)
 	}
 	slices.SortStableFunc(s.Endpoints, func(a, b remoteservice.Endpoint) int { return a.Address.Compare(b.Address) })
 	s.Endpoints = slices.CompactFunc(s.Endpoints, func(a, b remoteservice.Endpoint) bool { return a.Address == b.Address })

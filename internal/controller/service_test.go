@@ -128,7 +128,7 @@ func TestServices(t *testing.T) {
 		s.Spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "example.org"}
 	})
 	west.service(namespace, "sdn-tunnel-west-1")
-	west.slice(demo, "headless", "headless-1", at("10.132.0.9", true))
+	west.slice(demo, "headless", "headless-1", at("10.132.0.9", true)) // not mirrored: it is not exported
 	east.node("east-1", "192.168.50.11")
 	stop := east.run()
 	own := &discoveryv1.EndpointSlice{}

@@ -48,7 +48,7 @@ type mirrorPlan struct {
 
 // planMirror makes one slice of each of the service's, of the endpoints that the member
 // may have; and an empty one where there is none, so that the address is rejected and
-// does not swallow packets.
+// does not swallow packets, and that an export is seen before it has endpoints.
 func planMirror(id remoteservice.Identity, s *catalog.Service, may networks, namespace string) mirrorPlan {
 	if s.Refused != "" {
 		return mirrorPlan{refused: s.Refused}
@@ -60,7 +60,8 @@ func planMirror(id remoteservice.Identity, s *catalog.Service, may networks, nam
 			shown.IPs = append(shown.IPs, ip)
 		}
 	}
-	if len(shown.IPs) == 0 {
+	headless := len(s.IPs) == 0
+	if len(shown.IPs) == 0 && !headless {
 		return mirrorPlan{refused: fmt.Sprintf("its address %v is in none of the member's service networks %v", s.IPs, may.services)}
 	}
 	text, err := shown.Encode()
@@ -79,32 +80,40 @@ func planMirror(id remoteservice.Identity, s *catalog.Service, may networks, nam
 	made := map[string]bool{}
 	for _, one := range s.Slices {
 		name := derived + "-" + digest(one.Name)[:10]
-		if made[name] || !slices.ContainsFunc(shown.IPs, func(ip netip.Addr) bool { return familyOf(ip) == one.Addresses }) {
+		if made[name] || !headless && !slices.Contains(families(shown.IPs), one.Addresses) {
 			continue
 		}
 		made[name] = true
 		m := mirror(name, one.Addresses)
 		m.Ports = slicePorts(one.Ports)
 		for _, e := range one.Endpoints {
-			if within(may.pods, e.Address) {
-				m.Endpoints = append(m.Endpoints, sliceEndpoint(e))
-			} else {
+			if !within(may.pods, e.Address) {
 				p.leftOut++
+				continue
 			}
+			if !headless {
+				e.Hostname = "" // nobody asks for it by that
+			}
+			m.Endpoints = append(m.Endpoints, sliceEndpoint(e))
 		}
 		p.slices = append(p.slices, m)
 	}
 	if len(p.slices) == 0 {
-		p.slices = append(p.slices, mirror(derived, familyOf(shown.IPs[0])))
+		p.slices = append(p.slices, mirror(derived, append(families(shown.IPs), discoveryv1.AddressTypeIPv4)[0]))
 	}
 	return p
 }
 
-func familyOf(a netip.Addr) discoveryv1.AddressType {
-	if a.Is4() {
-		return discoveryv1.AddressTypeIPv4
+// families of the addresses, in their order.
+func families(all []netip.Addr) (out []discoveryv1.AddressType) {
+	for _, a := range all {
+		if a.Is4() {
+			out = append(out, discoveryv1.AddressTypeIPv4)
+		} else {
+			out = append(out, discoveryv1.AddressTypeIPv6)
+		}
 	}
-	return discoveryv1.AddressTypeIPv6
+	return out
 }
 
 // slicePorts say all that the API server would fill in, so that equal ones are equal.
@@ -124,6 +133,9 @@ func sliceEndpoint(e remoteservice.Endpoint) discoveryv1.Endpoint {
 	}
 	if e.Terminating {
 		out.Conditions.Terminating = new(true)
+	}
+	if e.Hostname != "" {
+		out.Hostname = &e.Hostname
 	}
 	return out
 }

@@ -50,12 +50,14 @@ func TestPlanMirror(t *testing.T) {
 		"a node, and another's pod": {func(s *catalog.Service) {
 			s.Slices[0].Endpoints = append(s.Slices[0].Endpoints, endpoint("192.168.60.11"), endpoint("10.128.0.5"))
 		}, "(10.132.0.5)-2"},
-		"nothing but nodes":          {func(s *catalog.Service) { s.Slices[0].Endpoints[0] = endpoint("192.168.60.11") }, "()-1"},
-		"an address of east":         {func(s *catalog.Service) { s.IPs[0] = netip.MustParseAddr("172.30.0.1") }, "! service networks"},
-		"IPv6 that is not declared":  {func(s *catalog.Service) { s.IPs = append(s.IPs, netip.MustParseAddr("fd01::5")) }, "(10.132.0.5)"},
-		"what the catalog refuses":   {func(s *catalog.Service) { s.Refused = "bad" }, "!bad"},
-		"affinity beyond all bounds": {func(s *catalog.Service) { s.Affinity = 1e9 }, "!affinity"},
-		"the same slice twice":       {func(s *catalog.Service) { s.Slices = append(s.Slices, s.Slices[0]) }, "(10.132.0.5)"},
+		"nothing but nodes":           {func(s *catalog.Service) { s.Slices[0].Endpoints[0] = endpoint("192.168.60.11") }, "()-1"},
+		"an address of east":          {func(s *catalog.Service) { s.IPs[0] = netip.MustParseAddr("172.30.0.1") }, "! service networks"},
+		"IPv6 that is not declared":   {func(s *catalog.Service) { s.IPs = append(s.IPs, netip.MustParseAddr("fd01::5")) }, "(10.132.0.5)"},
+		"what the catalog refuses":    {func(s *catalog.Service) { s.Refused = "bad" }, "!bad"},
+		"affinity beyond all bounds":  {func(s *catalog.Service) { s.Affinity = 1e9 }, "!affinity"},
+		"headless":                    {func(s *catalog.Service) { s.IPs, s.Slices[0].Endpoints[0].Hostname = nil, "web-0" }, "(10.132.0.5 web-0)"},
+		"headless, without endpoints": {func(s *catalog.Service) { s.IPs, s.Slices = nil, nil }, "()"},
+		"the same slice twice":        {func(s *catalog.Service) { s.Slices = append(s.Slices, s.Slices[0]) }, "(10.132.0.5)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := planMirror(webOfWest, ofWest(tt.change), may, "sdn-tunnel")
@@ -68,12 +70,19 @@ func TestPlanMirror(t *testing.T) {
 			got := ""
 			for _, s := range p.slices {
 				read, err := remoteservice.Read(s)
-				if err != nil || fmt.Sprint(read.Service.IPs) != "[172.31.0.5]" || read.Identity != webOfWest {
+				want := "[172.31.0.5]"
+				if strings.HasPrefix(name, "headless") {
+					want = "[]"
+				}
+				if err != nil || fmt.Sprint(read.Service.IPs) != want || read.Identity != webOfWest {
 					t.Errorf("read as %+v, %v", read, err)
 				}
 				var all []string
-				for _, e := range read.Endpoints {
+				for i, e := range read.Endpoints {
 					all = append(all, e.Address.String())
+					if h := s.Endpoints[i].Hostname; h != nil {
+						all = append(all, *h)
+					}
 				}
 				got += "(" + strings.Join(all, " ") + ")"
 				again := planMirror(webOfWest, ofWest(tt.change), may, "sdn-tunnel")

@@ -22,6 +22,8 @@ const (
 	maxAffinity = 86400
 	maxEncoded  = 128 << 10
 	maxPortName = 63
+	// maxApp is the longest appProtocol: a prefix, a slash and a name.
+	maxApp = 253 + 1 + 63
 )
 
 // Service is what the proxies need of a remote service besides its endpoints.
@@ -32,6 +34,9 @@ type Service struct {
 	Ports []Port `json:"ports,omitempty"`
 	// Affinity is the timeout of sessionAffinity ClientIP in seconds; 0: no affinity.
 	Affinity int32 `json:"affinity,omitempty"`
+	// Exported is when the member exported the service to all clusters, in seconds since
+	// 1970 by its own clock; 0: it did not.
+	Exported int64 `json:"exported,omitempty"`
 }
 
 // Port is one port of a service.
@@ -40,6 +45,8 @@ type Port struct {
 	Name     string          `json:"name,omitempty"`
 	Protocol corev1.Protocol `json:"protocol"`
 	Port     uint16          `json:"port"`
+	// App is the appProtocol, if one is given.
+	App string `json:"app,omitempty"`
 }
 
 // Encode gives the annotation's value. Equal services give equal values.
@@ -95,6 +102,9 @@ func (s Service) Validate() error {
 	if s.Affinity < 0 || s.Affinity > maxAffinity {
 		return fmt.Errorf("affinity: %d seconds; want 0 to %d", s.Affinity, maxAffinity)
 	}
+	if s.Exported < 0 {
+		return fmt.Errorf("exported: %d is before 1970", s.Exported)
+	}
 	return validatePorts(s.Ports)
 }
 
@@ -113,6 +123,8 @@ func validatePorts(ports []Port) error {
 			return fmt.Errorf("ports[%d]: no number", i)
 		case len(p.Name) > maxPortName:
 			return fmt.Errorf("ports[%d]: a name of %d bytes, more than %d", i, len(p.Name), maxPortName)
+		case len(p.App) > maxApp:
+			return fmt.Errorf("ports[%d]: an application protocol of %d bytes, more than %d", i, len(p.App), maxApp)
 		case p.Name == "" && len(ports) > 1:
 			return fmt.Errorf("ports[%d]: one of several needs a name", i)
 		case names[p.Name]:

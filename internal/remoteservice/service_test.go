@@ -15,10 +15,12 @@ import (
 func TestEncode(t *testing.T) {
 	for want, s := range map[string]Service{
 		`{"ips":["172.31.4.5"],"ports":[{"name":"http","protocol":"TCP","port":8080}],"affinity":10800}`: {
-			IPs: addrs("172.31.4.5"), Ports: []Port{{"http", corev1.ProtocolTCP, 8080}}, Affinity: 10800},
+			IPs: addrs("172.31.4.5"), Ports: []Port{{Name: "http", Protocol: corev1.ProtocolTCP, Port: 8080}}, Affinity: 10800},
 		`{"ips":["172.31.4.5","fd01::5"],"ports":[{"protocol":"UDP","port":53}]}`: {
-			IPs: addrs("172.31.4.5", "fd01::5"), Ports: []Port{{"", corev1.ProtocolUDP, 53}}},
+			IPs: addrs("172.31.4.5", "fd01::5"), Ports: []Port{{Protocol: corev1.ProtocolUDP, Port: 53}}},
 		`{"ips":[]}`: {IPs: []netip.Addr{}},
+		`{"ips":[],"ports":[{"name":"db","protocol":"TCP","port":5432,"app":"kubernetes.io/h2c"}],"exported":1790000000}`: {
+			IPs: []netip.Addr{}, Ports: []Port{{Name: "db", Protocol: corev1.ProtocolTCP, Port: 5432, App: "kubernetes.io/h2c"}}, Exported: 1_790_000_000},
 	} {
 		got, err := s.Encode()
 		if err != nil || got != want {
@@ -49,6 +51,7 @@ func TestDecodeRefuses(t *testing.T) {
 		`{"ips":["172.31.4.5","fd01::1","fd01::2"]}`: "3 cluster IPs",
 		`{"ips":["172.31.4.5"],"affinity":86401}`:    "affinity",
 		`{"ips":["172.31.4.5"],"affinity":-1}`:       "affinity",
+		`{"ips":["172.31.4.5"],"exported":-1}`:       "exported",
 		`{"ips":["172.31.4.5"]} {}`:                  "after top-level",
 		port(`{"protocol":"TCP","port":0}`):          "no number",
 		port(`{"protocol":"TCP","port":65536}`):      "65536",
@@ -58,6 +61,7 @@ func TestDecodeRefuses(t *testing.T) {
 		port(`{"name":"a","protocol":"TCP","port":80},{"name":"a","protocol":"UDP","port":80}`):       "twice",
 		port(`{"protocol":"TCP","port":80},{"name":"a","protocol":"UDP","port":80}`):                  "needs a name",
 		port(`{"name":"` + strings.Repeat("x", 64) + `","protocol":"TCP","port":80}`):                 "64 bytes",
+		port(`{"app":"` + strings.Repeat("x", 318) + `","protocol":"TCP","port":80}`):                 "318 bytes",
 		port(strings.Repeat(`{"name":"x","protocol":"TCP","port":80},`, 1024) + `{"protocol":"UDP"}`): "1025 ports",
 		strings.Repeat(" ", 200<<10): "bytes",
 	} {
@@ -122,13 +126,13 @@ func TestRead(t *testing.T) {
 	got, err := Read(slice("web-1", web, at("10.132.0.5"), at("10.132.0.6", false), at("10.132.0.7", false, true, true)))
 	want := Slice{
 		Identity:  Identity{"west", "shop", "web"},
-		Service:   Service{IPs: addrs("172.31.4.5"), Ports: []Port{{"http", corev1.ProtocolTCP, 80}}},
+		Service:   Service{IPs: addrs("172.31.4.5"), Ports: []Port{{Name: "http", Protocol: corev1.ProtocolTCP, Port: 80}}},
 		Addresses: discoveryv1.AddressTypeIPv4,
 		Ports:     map[string]SlicePort{"http": {corev1.ProtocolTCP, 8080}},
 		Endpoints: []Endpoint{
-			{netip.MustParseAddr("10.132.0.5"), true, true, false},
-			{netip.MustParseAddr("10.132.0.6"), false, false, false},
-			{netip.MustParseAddr("10.132.0.7"), false, true, true},
+			{Address: netip.MustParseAddr("10.132.0.5"), Ready: true, Serving: true},
+			{Address: netip.MustParseAddr("10.132.0.6")},
+			{Address: netip.MustParseAddr("10.132.0.7"), Serving: true, Terminating: true},
 		},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {

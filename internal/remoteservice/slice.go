@@ -74,6 +74,9 @@ type Endpoint struct {
 	Address netip.Addr
 	// Ready: it takes new connections. Serving: it does, were it not Terminating.
 	Ready, Serving, Terminating bool
+	// Hostname is its own name under a headless service, if it has one. Proxies have no
+	// use for it: Read leaves it out.
+	Hostname string
 }
 
 // Read reads a mirrored EndpointSlice. An error says what in it is not as it should be.
