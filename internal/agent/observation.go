@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 )
 
 // peerTimeout is the age of a handshake from which a peer counts as stale
@@ -50,7 +51,7 @@ type Gauges struct {
 	// Flows is how many flows there are on the bridge.
 	Flows func() int
 	// Services is how the proxy of remote services fares.
-	Services func() ServiceStats
+	Services func() remoteservice.Stats
 }
 
 // Observation is everything that the agent says of its node, at one moment.
@@ -61,7 +62,7 @@ type Observation struct {
 	Cable     string
 	MTU       int
 	Flows     int
-	Services  *ServiceStats // nil: this node proxies none
+	Services  *remoteservice.Stats // nil: this node proxies none
 	Connected bool
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/serve"
 )
 
@@ -35,7 +36,7 @@ func working(now time.Time) Observation {
 			{Ref: west("w3")},
 		},
 		Cable: "wireguard", MTU: 1370, Flows: 9, Connected: true,
-		Services: &ServiceStats{Services: 4, Endpoints: 12, Refused: []mesh.Refusal{{}}, Sync: 14 * time.Millisecond},
+		Services: &remoteservice.Stats{Services: 4, Endpoints: 12, Refused: []mesh.Refusal{{}}, Sync: 14 * time.Millisecond},
 	}
 }
 

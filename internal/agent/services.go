@@ -1,14 +1,11 @@
 package agent
 
 import (
-	"time"
-
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 )
 
@@ -21,17 +18,6 @@ type Services interface {
 	Set(*discoveryv1.EndpointSlice)
 	// Delete forgets the slice of a name.
 	Delete(name string)
-}
-
-// ServiceStats are what the proxy of remote services tells of itself.
-type ServiceStats struct {
-	// Services is how many services of other members are reached by an address here, and
-	// Endpoints how many endpoints they have, counted once for each port.
-	Services, Endpoints int
-	// Refused is what is not used of what the mirrors say.
-	Refused []mesh.Refusal
-	// Sync is how long the last change took from the agent to the kernel.
-	Sync time.Duration
 }
 
 // mirrors are the mirrored EndpointSlices in the namespace of sdn-tunnel.

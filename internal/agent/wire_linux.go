@@ -115,7 +115,7 @@ func proxy(o Options, plane *DataPlane) (Part, error) {
 			return nil, err
 		}
 		plane.Services = p
-		plane.Gauges.Services = func() ServiceStats { return ServiceStats(p.Stats()) }
+		plane.Gauges.Services = p.Stats
 		return p, nil
 	case ProxyNone:
 		return svcproxy.NewNone(cfg)

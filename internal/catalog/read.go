@@ -9,6 +9,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/utils/ptr"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 )
@@ -96,9 +97,9 @@ func readSlice(o *discoveryv1.EndpointSlice) (s Slice, ok bool) {
 		if err != nil || a.Zone() != "" || a.Is4() != (o.AddressType == discoveryv1.AddressTypeIPv4) {
 			continue
 		}
-		ready := given(e.Conditions.Ready, true)
+		ready := ptr.Deref(e.Conditions.Ready, true)
 		made := remoteservice.Endpoint{Address: a, Ready: ready,
-			Serving: given(e.Conditions.Serving, ready), Terminating: given(e.Conditions.Terminating, false)}
+			Serving: ptr.Deref(e.Conditions.Serving, ready), Terminating: ptr.Deref(e.Conditions.Terminating, false)}
 		if e.Hostname != nil && len(validation.IsDNS1123Label(*e.Hostname)) == 0 {
 			made.Hostname = *e.Hostname
 		}
@@ -133,11 +134,4 @@ func readPorts(ports []discoveryv1.EndpointPort) []remoteservice.Port {
 	}
 	slices.SortStableFunc(out, func(a, b remoteservice.Port) int { return cmp.Compare(a.Name, b.Name) })
 	return slices.CompactFunc(out, func(a, b remoteservice.Port) bool { return a.Name == b.Name })
-}
-
-func given(said *bool, otherwise bool) bool {
-	if said == nil {
-		return otherwise
-	}
-	return *said
 }

@@ -1,16 +1,15 @@
 package clusterset
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 )
 
 // Labels of what stands for an imported service, besides discovery.k8s.io's own and those
@@ -40,13 +39,7 @@ func (id ID) Labels() map[string]string {
 // the namespace of sdn-tunnel: its address is the clusterset address. A DNS label, which
 // no other service has.
 func (id ID) DerivedName() string {
-	return "import-" + digest(id.String())
-}
-
-// digest is long enough that nobody finds two names with the same one.
-func digest(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16]))
+	return "import-" + remoteservice.Digest(id.String())
 }
 
 // DerivedService is the Service that gives an import of type ClusterSetIP its address.
@@ -104,7 +97,7 @@ func (i Import) DerivedSlices(id ID, namespace, cluster string, of []*discoveryv
 		}
 		s := &discoveryv1.EndpointSlice{
 			ObjectMeta: metav1.ObjectMeta{
-				Namespace: namespace, Name: id.DerivedName() + "-" + digest(cluster + "/" + one.Name)[:12], Labels: id.Labels(),
+				Namespace: namespace, Name: id.DerivedName() + "-" + remoteservice.Digest(cluster + "/" + one.Name)[:12], Labels: id.Labels(),
 			},
 			AddressType: one.AddressType, Ports: ports,
 		}

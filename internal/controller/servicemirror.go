@@ -1,8 +1,6 @@
 package controller
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -32,10 +30,6 @@ func networksOf(lc *v1alpha1.LinkedCluster) networks {
 	return networks{parse(lc.Spec.PodCIDRs), parse(lc.Spec.ServiceCIDRs)}
 }
 
-func within(networks []netip.Prefix, a netip.Addr) bool {
-	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })
-}
-
 // mirrorPlan is what is to be made of a remote service.
 type mirrorPlan struct {
 	slices []*discoveryv1.EndpointSlice
@@ -56,7 +50,7 @@ func planMirror(id remoteservice.Identity, s *catalog.Service, may networks, nam
 	shown := s.Service
 	shown.IPs = nil
 	for _, ip := range s.IPs {
-		if within(may.services, ip) {
+		if remoteservice.Within(may.services, ip) {
 			shown.IPs = append(shown.IPs, ip)
 		}
 	}
@@ -79,7 +73,7 @@ func planMirror(id remoteservice.Identity, s *catalog.Service, may networks, nam
 	var p mirrorPlan
 	made := map[string]bool{}
 	for _, one := range s.Slices {
-		name := derived + "-" + digest(one.Name)[:10]
+		name := derived + "-" + remoteservice.Digest(one.Name)[:10]
 		if made[name] || !headless && !slices.Contains(families(shown.IPs), one.Addresses) {
 			continue
 		}
@@ -87,7 +81,7 @@ func planMirror(id remoteservice.Identity, s *catalog.Service, may networks, nam
 		m := mirror(name, one.Addresses)
 		m.Ports = slicePorts(one.Ports)
 		for _, e := range one.Endpoints {
-			if !within(may.pods, e.Address) {
+			if !remoteservice.Within(may.pods, e.Address) {
 				p.leftOut++
 				continue
 			}
@@ -143,18 +137,12 @@ func sliceEndpoint(e remoteservice.Endpoint) discoveryv1.Endpoint {
 // derivedName stands for a remote service in this cluster: the member's name, as far as
 // there is room in a DNS label, and a digest. No service of the cluster has it.
 func derivedName(id remoteservice.Identity) string {
-	d := digest(id.Cluster + "/" + id.Namespace + "/" + id.Name)
+	d := remoteservice.Digest(id.Cluster + "/" + id.Namespace + "/" + id.Name)
 	cluster := id.Cluster
 	if room := 63 - 1 - len(d); len(cluster) > room {
 		cluster = strings.TrimRight(cluster[:room], "-")
 	}
 	return cluster + "-" + d
-}
-
-// digest is long enough that a member cannot find two names with the same one.
-func digest(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16]))
 }
 
 // sameMirror compares what a mirror is made of. Other annotations are left alone.

@@ -29,7 +29,7 @@ func (e *entry) check(name string, member mesh.RemoteCluster, known bool) {
 	}
 	var outside []netip.Addr
 	for _, p := range e.slice.Endpoints {
-		if within(member.Pods, p.Address) {
+		if Within(member.Pods, p.Address) {
 			e.endpoints = append(e.endpoints, p)
 		} else {
 			outside = append(outside, p.Address)
@@ -41,7 +41,7 @@ func (e *entry) check(name string, member mesh.RemoteCluster, known bool) {
 	}
 	e.ports = map[Key]uint16{}
 	for _, ip := range e.slice.Service.IPs {
-		if !within(member.Services, ip) {
+		if !Within(member.Services, ip) {
 			refuse(mesh.OutsideDeclared, "address %v is in none of the member's service networks %v", ip, member.Services)
 			continue
 		}
@@ -65,7 +65,8 @@ func (s Slice) family(ip netip.Addr) bool {
 	return ip.Is4() == (s.Addresses == "IPv4")
 }
 
-func within(networks []netip.Prefix, a netip.Addr) bool {
+// Within tells whether an address lies in any of the networks.
+func Within(networks []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 

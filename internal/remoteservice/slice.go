@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 )
@@ -151,17 +152,10 @@ func readEndpoints(kind discoveryv1.AddressType, endpoints []discoveryv1.Endpoin
 		}
 		out = append(out, Endpoint{
 			Address:     a,
-			Ready:       condition(e.Conditions.Ready, true),
-			Serving:     condition(e.Conditions.Serving, condition(e.Conditions.Ready, true)),
-			Terminating: condition(e.Conditions.Terminating, false),
+			Ready:       ptr.Deref(e.Conditions.Ready, true),
+			Serving:     ptr.Deref(e.Conditions.Serving, ptr.Deref(e.Conditions.Ready, true)),
+			Terminating: ptr.Deref(e.Conditions.Terminating, false),
 		})
 	}
 	return out, nil
-}
-
-func condition(given *bool, standard bool) bool {
-	if given == nil {
-		return standard
-	}
-	return *given
 }

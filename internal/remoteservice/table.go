@@ -21,6 +21,11 @@ type Key struct {
 	Port     uint16
 }
 
+// Compare orders keys by address, protocol and port.
+func (k Key) Compare(o Key) int {
+	return cmp.Or(k.Addr.Compare(o.Addr), cmp.Compare(k.Protocol, o.Protocol), cmp.Compare(k.Port, o.Port))
+}
+
 // Backends are what is behind a Key. Lists are sorted and without duplicates.
 type Backends struct {
 	Service Identity
@@ -164,7 +169,7 @@ func (t *Table) place(name string, e *entry) (dirty []Key) {
 
 // settle computes what is behind the keys anew; it returns those where that differs.
 func (t *Table) settle(dirty []Key) (changed []Key) {
-	slices.SortFunc(dirty, compareKeys)
+	slices.SortFunc(dirty, Key.Compare)
 	for _, k := range slices.Compact(dirty) {
 		c := t.keys[k]
 		before := c.backends
@@ -209,8 +214,4 @@ func (t *Table) Refusals() (all []mesh.Refusal) {
 	}
 	slices.SortFunc(all, func(a, b mesh.Refusal) int { return cmp.Compare(a.String(), b.String()) })
 	return all
-}
-
-func compareKeys(a, b Key) int {
-	return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
 }

@@ -215,7 +215,7 @@ func differ(a, b map[Key]Backends) (keys []Key) {
 			keys = append(keys, k)
 		}
 	}
-	slices.SortFunc(keys, compareKeys)
+	slices.SortFunc(keys, Key.Compare)
 	return keys
 }
 
@@ -224,11 +224,11 @@ func declaredOnly(t *testing.T, table *Table, members []mesh.RemoteCluster) {
 	t.Helper()
 	for k, b := range table.All() {
 		i := slices.IndexFunc(members, func(m mesh.RemoteCluster) bool { return m.Name == b.Service.Cluster })
-		if i < 0 || !within(members[i].Services, k.Addr) {
+		if i < 0 || !Within(members[i].Services, k.Addr) {
 			t.Fatalf("%v has %v", b.Service, k)
 		}
 		for _, e := range b.Serve {
-			if !within(members[i].Pods, e.Addr()) {
+			if !Within(members[i].Pods, e.Addr()) {
 				t.Fatalf("%v has endpoint %v", b.Service, e)
 			}
 		}

@@ -111,7 +111,7 @@ func elements(k remoteservice.Key, s slots) []placed {
 // fill adds everything to maps that are empty; before that, prepare adds the chains.
 func (p *program) fill(prepare, tx *knftables.Transaction, all map[remoteservice.Key]remoteservice.Backends) {
 	lists := map[string][]placed{}
-	for _, k := range slices.SortedFunc(maps.Keys(all), compareKeys) {
+	for _, k := range slices.SortedFunc(maps.Keys(all), remoteservice.Key.Compare) {
 		s := slotsOf(k, all[k], slots{})
 		if len(s.backends) == 0 {
 			continue
@@ -134,7 +134,7 @@ func (p *program) fill(prepare, tx *knftables.Transaction, all map[remoteservice
 // before that, prepare adds the chains.
 func (p *program) change(prepare, tx *knftables.Transaction, some map[remoteservice.Key]remoteservice.Backends) {
 	var gone, fresh []placed
-	for _, k := range slices.SortedFunc(maps.Keys(some), compareKeys) {
+	for _, k := range slices.SortedFunc(maps.Keys(some), remoteservice.Key.Compare) {
 		was := p.services[k]
 		is := slotsOf(k, some[k], was)
 		if len(is.backends) > 0 {
@@ -184,10 +184,6 @@ func without(all, others []placed) (out []placed) {
 
 func compareChains(a, b chain) int {
 	return cmp.Or(cmp.Compare(a.affinity, b.affinity), cmp.Compare(a.backends, b.backends))
-}
-
-func compareKeys(a, b remoteservice.Key) int {
-	return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
 }
 
 func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }

@@ -101,23 +101,12 @@ func (s *Services) take(all bool) (d due, ok bool) {
 	return d, true
 }
 
-// Stats are what the proxy tells of itself.
-type Stats struct {
-	// Services is how many services of other members are reached by an address here, and
-	// Endpoints how many endpoints they have, counted once for each port.
-	Services, Endpoints int
-	// Refused is what is not used of what the mirrors say.
-	Refused []mesh.Refusal
-	// Sync is how long the last change took from here to the kernel.
-	Sync time.Duration
-}
-
 // Stats tells how things are now.
-func (s *Services) Stats() Stats {
+func (s *Services) Stats() remoteservice.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	names := map[remoteservice.Identity]bool{}
-	st := Stats{Refused: s.table.Refusals(), Sync: s.took}
+	st := remoteservice.Stats{Refused: s.table.Refusals(), Sync: s.took}
 	for _, b := range s.table.All() {
 		names[b.Service] = true
 		st.Endpoints += len(b.Use)

@@ -61,7 +61,7 @@ func (s sweeper) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 		return false
 	}
 	to = to.Unmap()
-	if !slices.ContainsFunc(s.networks, func(p netip.Prefix) bool { return p.Contains(to) }) {
+	if !remoteservice.Within(s.networks, to) {
 		return false
 	}
 	backends, known := s.backends[remoteservice.Key{Addr: to, Protocol: corev1.ProtocolUDP, Port: flow.Forward.DstPort}]
