@@ -10,7 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/filelock"
 )
 
 // Kernel is a kernel in the cache.
@@ -62,9 +63,9 @@ func FindKernel(ctx context.Context, say func(format string, args ...any)) (Kern
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return Kernel{}, fmt.Errorf("cache for the guest's kernel: %w", err)
 	}
-	unlock, err := lock(filepath.Join(cache, "lock"))
+	unlock, err := filelock.Lock(filepath.Join(cache, "lock"))
 	if err != nil {
-		return Kernel{}, err
+		return Kernel{}, fmt.Errorf("lock of the guest's kernel: %w", err)
 	}
 	defer unlock()
 	p, err := current(ctx)
@@ -188,17 +189,4 @@ func command(ctx context.Context, dir, name string, args ...string) (string, err
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	return string(out), nil
-}
-
-// lock waits for an exclusive lock on a file; it is freed when its holder ends.
-func lock(name string) (unlock func(), err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("lock of the guest's kernel: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("lock of the guest's kernel: %w", err)
-	}
-	return func() { _ = f.Close() }, nil
 }

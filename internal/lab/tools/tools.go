@@ -8,8 +8,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/filelock"
 )
 
 // Builder builds the tools.
@@ -56,9 +57,9 @@ func (b Builder) Ensure(ctx context.Context) (Set, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return Set{}, fmt.Errorf("cache for the lab's tools: %w", err)
 	}
-	unlock, err := lock(filepath.Join(cache, "lock"))
+	unlock, err := filelock.Lock(filepath.Join(cache, "lock"))
 	if err != nil {
-		return Set{}, err
+		return Set{}, fmt.Errorf("lock of the lab's tools: %w", err)
 	}
 	defer unlock()
 	if _, err := os.Stat(set.Dir); err == nil {
@@ -157,17 +158,4 @@ func (b Builder) say(format string, args ...any) {
 	if b.Progress != nil {
 		b.Progress(fmt.Sprintf(format, args...))
 	}
-}
-
-// lock waits for an exclusive lock on a file; it is freed when its holder ends.
-func lock(name string) (unlock func(), err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("lock of the lab's tools: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("lock of the lab's tools: %w", err)
-	}
-	return func() { _ = f.Close() }, nil
 }
