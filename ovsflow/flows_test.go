@@ -1,18 +1,15 @@
 package ovsflow
 
 import (
-	"flag"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/digitalocean/go-openvswitch/ovs"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
+)
 
 func prefixes(ss ...string) []netip.Prefix {
 	var ps []netip.Prefix
@@ -68,25 +65,8 @@ func TestFlows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".flows", text(t, flows))
+			golden.Check(t, name+".flows", text(t, flows))
 		})
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("not as in %s (go test -update writes it anew):\n%s", path, got)
 	}
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"io"
 	"os"
 	"os/exec"
@@ -13,28 +12,10 @@ import (
 	"testing"
 
 	sdntunnel "github.com/sdn-tunnel/sdn-tunnel"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/inventory"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/playbook"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s (write it with -update):\n%s\nwant:\n%s", path, got, want)
-	}
-}
 
 // run runs the command line and returns what it prints.
 func run(t *testing.T, args ...string) (string, error) {
@@ -179,7 +160,7 @@ func TestProgress(t *testing.T) {
 				p.event(e)
 			}
 			p.close()
-			golden(t, name, seconds.ReplaceAllString(b.String(), "0.0 s"))
+			golden.Check(t, name, seconds.ReplaceAllString(b.String(), "0.0 s"))
 			if p.failures != 1 {
 				t.Errorf("%d failures", p.failures)
 			}
@@ -203,14 +184,14 @@ func TestWhatIsLeft(t *testing.T) {
 	made.left(&b, "deploy")
 	made.left(&b, "teardown")
 	(&changes{}).left(&b, "deploy") // nothing was changed: nothing to say
-	golden(t, "left.txt", b.String())
+	golden.Check(t, "left.txt", b.String())
 }
 
 func TestTeardownSaysWhatGoes(t *testing.T) {
 	var b strings.Builder
 	inv := inventory.Inventory{Clusters: []inventory.Cluster{{Name: "east"}, {Name: "west"}}, Vars: map[string]any{"namespace": "mesh"}}
 	writeTeardown(&b, inv, "east")
-	golden(t, "teardown.txt", b.String())
+	golden.Check(t, "teardown.txt", b.String())
 	for answer, ok := range map[string]bool{"yes\n": true, "yes": true, "y\n": false, "": false, "no\n": false} {
 		if err := ask(io.Discard, strings.NewReader(answer)); (err == nil) != ok {
 			t.Errorf("answer %q: %v", answer, err)

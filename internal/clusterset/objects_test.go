@@ -1,9 +1,6 @@
 package clusterset
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,9 +9,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
-)
 
-var update = flag.Bool("update", false, "write the golden files")
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
+)
 
 func source(name string, addresses []string, hostname string, portsOf string) *discoveryv1.EndpointSlice {
 	s := &discoveryv1.EndpointSlice{
@@ -85,19 +82,7 @@ func checkGolden(t *testing.T, name string, objects []any) {
 		}
 		text.WriteString("---\n" + string(b))
 	}
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text.String() != string(want) {
-		t.Errorf("%s (write it with -update):\n%s\nwant:\n%s", path, text.String(), want)
-	}
+	golden.Check(t, name, text.String())
 }
 
 // TestDerivedNames: they are DNS labels however long the names are, and different services

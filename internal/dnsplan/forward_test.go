@@ -2,13 +2,13 @@ package dnsplan
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 )
 
 const kubeadm = `.:53 {
@@ -75,16 +75,7 @@ func TestForwardGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join("testdata", "forward.corefile")
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil || string(want) != got {
-		t.Errorf("%v\n%s", err, cmp.Diff(string(want), got))
-	}
+	golden.Check(t, "forward.corefile", got)
 }
 
 // TestForwardMoved: whoever moves the block finds it there after the next deploy.

@@ -1,11 +1,8 @@
 package dnsplan
 
 import (
-	"flag"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,9 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 func prefixes(texts ...string) []netip.Prefix {
 	var out []netip.Prefix
@@ -52,19 +48,7 @@ func TestCorefile(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := p.Corefile + "\n# forwarded: " + strings.Join(p.Zones, " ") + "\n# peers: " + strings.Join(p.Peers, " ") + "\n"
-			file := filepath.Join("testdata", tt.name+".corefile")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("-want +got (go test -update writes it):\n%s", diff)
-			}
+			golden.Check(t, tt.name+".corefile", got)
 		})
 	}
 }

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,11 +9,10 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/layout"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/pki"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // newLab is a lab of two clusters in a folder of the test.
 func newLab(t *testing.T) *Lab {
@@ -26,23 +24,10 @@ func newLab(t *testing.T) *Lab {
 	return &Lab{Lab: plan}
 }
 
-// golden compares text with a file of testdata, in which $STATE is the lab's folder.
-func golden(t *testing.T, l *Lab, name, text string) {
+// checkGolden compares text with a file of testdata, in which $STATE is the lab's folder.
+func checkGolden(t *testing.T, l *Lab, name, text string) {
 	t.Helper()
-	text = strings.ReplaceAll(text, l.StateDir, "$STATE")
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text != string(want) {
-		t.Errorf("%s is not as expected (-update writes it):\n%s", name, text)
-	}
+	golden.Check(t, name, strings.ReplaceAll(text, l.StateDir, "$STATE"))
 }
 
 func TestInventory(t *testing.T) {
@@ -54,7 +39,7 @@ func TestInventory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, l, "hosts.yml", string(text))
+	checkGolden(t, l, "hosts.yml", string(text))
 }
 
 // TestKubeconfig merges what each control plane got, and nothing is left to a file.
@@ -80,7 +65,7 @@ func TestKubeconfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, l, "kubeconfig", string(text))
+	checkGolden(t, l, "kubeconfig", string(text))
 	merged, err := clientcmd.Load(text)
 	if err != nil {
 		t.Fatal(err)

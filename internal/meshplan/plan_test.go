@@ -1,20 +1,16 @@
 package meshplan
 
 import (
-	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
+)
 
 func pfx(ss ...string) []netip.Prefix {
 	var ps []netip.Prefix
@@ -67,19 +63,7 @@ func TestMakeGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join("testdata", name+".json")
-			if *update {
-				if err := os.WriteFile(path, append(got, '\n'), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(append(got, '\n'), want) {
-				t.Errorf("not as in %s (go test -update writes it anew):\n%s", path, got)
-			}
+			golden.Check(t, name+".json", string(got)+"\n")
 			var back Plan
 			if err := json.Unmarshal(got, &back); err != nil || !reflect.DeepEqual(back.Clusters[0].TunnelCIDR, plan.Clusters[0].TunnelCIDR) {
 				t.Errorf("not read back: %v", err)

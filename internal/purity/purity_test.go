@@ -3,8 +3,10 @@ package purity
 import (
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -180,6 +182,33 @@ func uses(source, name, f string) bool {
 
 func isWord(b byte) bool {
 	return b == '_' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
+}
+
+// testOnly are packages that only tests import.
+var testOnly = []string{"internal/apitest", "internal/golden"}
+
+func TestOnlyTestsImport(t *testing.T) {
+	read := 0
+	root := filepath.Join("..", "..")
+	for _, top := range []string{"ansible-modules", "api", "cmd", "internal", "ovsflow", "samples"} {
+		if err := filepath.WalkDir(filepath.Join(root, top), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			read++
+			for imported := range imports(t, path) {
+				if sub := strings.TrimPrefix(imported, module+"/"); slices.Contains(testOnly, sub) {
+					t.Errorf("%s imports %s, which is made for tests", path, sub)
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read < 100 {
+		t.Fatalf("only %d files were read", read)
+	}
 }
 
 func TestBanned(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 )
 
@@ -33,7 +34,7 @@ func TestApplyAndRemove(t *testing.T) {
 		t.Errorf("changed %q", changes)
 	}
 	whole := w.state(t)
-	golden(t, "state.txt", whole)
+	golden.Check(t, "state.txt", whole)
 	if again := apply(t, w.part); len(again) > 0 {
 		t.Errorf("the second Apply changed %q", again)
 	}

@@ -1,13 +1,10 @@
 package svcproxy
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,27 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/knftables"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 )
-
-var update = flag.Bool("update", false, "write golden files")
-
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("got\n%s\nwant (%s; -update writes it)\n%s", got, path, want)
-	}
-}
 
 // backends makes services of one port with these backends, short: "1,2" is 10.132.0.1
 // and .2 at port 8080.
@@ -83,7 +62,7 @@ func TestTransactions(t *testing.T) {
 	step("affinity: one of two goes", one(2, backends(600, "2")))
 	step("affinity: another timeout", one(2, backends(60, "2")))
 	step("no affinity any more", one(2, backends(0, "2")))
-	golden(t, "transactions.txt", out.String())
+	golden.Check(t, "transactions.txt", out.String())
 }
 
 // TestOtherFamily: the table is of family ip.

@@ -3,11 +3,11 @@ package tunnelns
 import (
 	"net/netip"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 )
 
@@ -77,23 +77,6 @@ func stable(s string) string {
 	return s
 }
 
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", file)
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("state is\n%s\nwant (%s; UPDATE_GOLDEN=1 writes it)\n%s", got, path, want)
-	}
-}
-
 func TestApplyAndRemove(t *testing.T) {
 	p := newPart(t)
 	before := state(t, p.cfg.Node)
@@ -102,7 +85,7 @@ func TestApplyAndRemove(t *testing.T) {
 		t.Error("no change told")
 	}
 	applied := state(t, p.cfg.Namespace)
-	golden(t, "namespace.txt", stable(applied))
+	golden.Check(t, "namespace.txt", stable(applied))
 	if again := apply(t, p, plan()); len(again) > 0 {
 		t.Errorf("second Apply changed: %q", again)
 	}

@@ -2,34 +2,13 @@ package verify
 
 import (
 	"bytes"
-	"flag"
 	"io"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/probe"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s (write it with -update):\n%s\nwant:\n%s", path, got, want)
-	}
-}
 
 func passed(names ...string) []Check {
 	var checks []Check
@@ -80,7 +59,7 @@ func TestRendering(t *testing.T) {
 			if err := write(&b); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name, b.Bytes())
+			golden.Check(t, name, b.String())
 		})
 	}
 }

@@ -1,18 +1,15 @@
 package dnsoperator
 
 import (
-	"flag"
-	"os"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	operatorv1 "github.com/openshift/api/operator/v1"
 	operatorfake "github.com/openshift/client-go/operator/clientset/versioned/fake"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubefake "k8s.io/client-go/kubernetes/fake"
-)
 
-var update = flag.Bool("update", false, "write the golden file")
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
+)
 
 func served() *operatorv1.DNS {
 	dns := &operatorv1.DNS{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
@@ -28,16 +25,7 @@ func TestRender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const file = "testdata/servers.corefile"
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil || string(want) != got {
-		t.Errorf("%v\n%s", err, cmp.Diff(string(want), got))
-	}
+	golden.Check(t, "servers.corefile", got)
 }
 
 // TestOnce: the ConfigMap follows the object, and is left alone when nothing differs or

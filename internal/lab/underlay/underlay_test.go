@@ -1,7 +1,6 @@
 package underlay
 
 import (
-	"flag"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -10,10 +9,9 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/layout"
 )
-
-var update = flag.Bool("update", false, "write testdata")
 
 func plan(t *testing.T, name string) *layout.Lab {
 	t.Helper()
@@ -25,20 +23,7 @@ func plan(t *testing.T, name string) *layout.Lab {
 }
 
 func TestRules(t *testing.T) {
-	got := Rules(plan(t, "lab"))
-	const golden = "testdata/two-clusters.nft"
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("rules differ from %s (-update writes it):\n%s", golden, got)
-	}
+	golden.Check(t, "two-clusters.nft", Rules(plan(t, "lab")))
 }
 
 // TestCreate lays the network of two clusters and tries what passes the router.
