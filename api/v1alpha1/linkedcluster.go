@@ -117,10 +117,22 @@ type LinkedClusterStatus struct {
 	// refused is how many of the member's objects are refused at the moment.
 	// +optional
 	Refused int32 `json:"refused,omitempty"`
+	// controllerVersion is the version of the controller that wrote this.
+	// +optional
+	ControllerVersion string `json:"controllerVersion,omitempty"`
+	// access is how long this cluster may read the member; absent in the member itself.
+	// +optional
+	Access *AccessLife `json:"access,omitempty"`
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// AccessLife is the life of the token by which a member is read. It is renewed at half.
+type AccessLife struct {
+	Issued  metav1.Time `json:"issued"`
+	Expires metav1.Time `json:"expires"`
 }
 
 // LinkedClusterList is a list of members.

@@ -36,6 +36,8 @@ const (
 	ConditionAccepted = "Accepted"
 	// ConditionReady: the node's data plane is as planned (TunnelNode).
 	ConditionReady = "Ready"
+	// ConditionSettled: nothing undoes what the agent makes, again and again (TunnelNode).
+	ConditionSettled = "Settled"
 	// ConditionEndpointReady: the node's public address and port are known (TunnelNode).
 	ConditionEndpointReady = "EndpointReady"
 )

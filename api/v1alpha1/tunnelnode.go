@@ -109,6 +109,41 @@ type PeerCounts struct {
 	Stale int32 `json:"stale"`
 	// never: there was no handshake yet.
 	Never int32 `json:"never"`
+	// clusters is the same for each member that has peers here.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=map
+	// +listMapKey=cluster
+	// +optional
+	Clusters []ClusterPeers `json:"clusters,omitempty"`
+	// notUp are peers that are stale or never, the first of them by name: those that are up
+	// have a handshake younger than 180 s, and saying more of them would be a write for
+	// each handshake.
+	// +kubebuilder:validation:MaxItems=20
+	// +listType=atomic
+	// +optional
+	NotUp []PeerDown `json:"notUp,omitempty"`
+}
+
+// MaxPeersDown is how many peers notUp has at most.
+const MaxPeersDown = 20
+
+// ClusterPeers sums up a node's peers in one member.
+type ClusterPeers struct {
+	// +kubebuilder:validation:MaxLength=63
+	Cluster string `json:"cluster"`
+	Up      int32  `json:"up"`
+	Stale   int32  `json:"stale"`
+	Never   int32  `json:"never"`
+}
+
+// PeerDown is a peer that is not up.
+type PeerDown struct {
+	// name is the peer's, <cluster>.<node>.
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// lastHandshake is absent if there was none.
+	// +optional
+	LastHandshake *metav1.Time `json:"lastHandshake,omitempty"`
 }
 
 // TunnelNodeList is a list of nodes.

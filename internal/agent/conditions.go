@@ -2,6 +2,8 @@ package agent
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +27,7 @@ func statusOf(o Observation, missing string, before []metav1.Condition, now time
 		MTU:          int32(o.MTU),
 		Peers:        countPeers(o.Peers, now),
 	}
-	for _, c := range []metav1.Condition{ready(o, missing), accepted(o.State)} {
+	for _, c := range []metav1.Condition{ready(o, missing), settled(o.State), accepted(o.State)} {
 		if old := meta.FindStatusCondition(before, c.Type); old != nil {
 			s.Conditions = append(s.Conditions, *old)
 		}
@@ -37,17 +39,42 @@ func statusOf(o Observation, missing string, before []metav1.Condition, now time
 
 func countPeers(peers []Peer, now time.Time) *v1alpha1.PeerCounts {
 	n := &v1alpha1.PeerCounts{Configured: int32(len(peers))}
+	of := map[string]*v1alpha1.ClusterPeers{}
 	for _, p := range peers {
+		c := of[p.Ref.Cluster]
+		if c == nil {
+			c = &v1alpha1.ClusterPeers{Cluster: p.Ref.Cluster}
+			of[p.Ref.Cluster] = c
+		}
 		switch p.State(now) {
 		case PeerUp:
 			n.Up++
+			c.Up++
+			continue
 		case PeerStale:
 			n.Stale++
+			c.Stale++
 		default:
 			n.Never++
+			c.Never++
+		}
+		if len(n.NotUp) < v1alpha1.MaxPeersDown {
+			n.NotUp = append(n.NotUp, peerDown(p))
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		n.Clusters = append(n.Clusters, *of[name])
+	}
 	return n
+}
+
+func peerDown(p Peer) v1alpha1.PeerDown {
+	d := v1alpha1.PeerDown{Name: p.Ref.String()}
+	if !p.LastHandshake.IsZero() {
+		at := metav1.NewTime(p.LastHandshake.Truncate(time.Second)) // as the API keeps it
+		d.LastHandshake = &at
+	}
+	return d
 }
 
 // ready says whether the data plane is as planned, and if not, what is missing.
@@ -75,6 +102,23 @@ func ready(o Observation, missing string) metav1.Condition {
 		}
 	}
 	return c
+}
+
+// settled says whether what this node's agent makes stays as it is.
+func settled(s State) metav1.Condition {
+	var contested []string
+	for _, p := range s.Parts {
+		if p.Contested {
+			contested = append(contested, p.Name)
+		}
+	}
+	if len(contested) == 0 {
+		return metav1.Condition{Type: v1alpha1.ConditionSettled, Status: metav1.ConditionTrue,
+			Reason: "Settled", Message: "what the agent makes stays as it is"}
+	}
+	return metav1.Condition{Type: v1alpha1.ConditionSettled, Status: metav1.ConditionFalse, Reason: "Contested",
+		Message: "something else on the node undoes what the agent makes, again and again: " + strings.Join(contested, ", ") +
+			"; the agent's log has what it puts back: end what changes it"}
 }
 
 // accepted says what is refused of this node; what is refused of others is added for

@@ -13,6 +13,12 @@ import (
 // applies are spaced out: then something else undoes what it makes.
 const calmChanges = 5
 
+// A part that was put back this often within this time is contested.
+const (
+	contestedRepairs = 10
+	contestedWithin  = 10 * time.Minute
+)
+
 // keeper applies one part: when it must, and when it may.
 type keeper struct {
 	part   Part
@@ -24,11 +30,13 @@ type keeper struct {
 
 	// The rest is the loop's alone.
 	err       error
-	failures  int       // in a row
-	changing  int       // applies in a row that changed something
-	applied   bool      // without error, at least once
-	retryAt   time.Time // zero: nothing to retry
-	notBefore time.Time // no apply earlier, whatever notifies
+	failures  int         // in a row
+	changing  int         // applies in a row that changed something
+	expected  bool        // the next changes are the plan's or another part's doing
+	repairs   []time.Time // the last applies that changed something unexpected
+	applied   bool        // without error, at least once
+	retryAt   time.Time   // zero: nothing to retry
+	notBefore time.Time   // no apply earlier, whatever notifies
 }
 
 // due tells whether the part is to be applied now.
@@ -70,11 +78,20 @@ func (k *keeper) apply(ctx context.Context, dp mesh.DataPlane) (changes []string
 		k.notBefore = now.Add(k.timing.RetryMin)
 		return changes, err
 	}
-	k.failures, k.applied = 0, true
+	if len(changes) > 0 && !k.expected && k.applied {
+		k.repairs = append(k.repairs, now)
+		k.repairs = k.repairs[max(0, len(k.repairs)-contestedRepairs):]
+	}
+	k.failures, k.applied, k.expected = 0, true, false
 	if k.changing > calmChanges {
 		k.notBefore = now.Add(backoff(k.timing.Debounce, time.Second, k.changing-calmChanges))
 	}
 	return changes, nil
+}
+
+// contested tells whether something else undoes what the part makes, again and again.
+func (k *keeper) contested(now time.Time) bool {
+	return len(k.repairs) == contestedRepairs && now.Sub(k.repairs[0]) < contestedWithin
 }
 
 // watch notifies the loop of what may have changed outside, until ctx ends; a watch

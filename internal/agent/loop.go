@@ -198,6 +198,9 @@ func (l *Loop) resort() {
 func (l *Loop) adopt(plan mesh.DataPlane, source PlanSource) {
 	l.plan, l.source = l.own(plan), source
 	l.Log.Info("new plan", "source", source, "peers", len(plan.Peers), "refusals", len(plan.Refusals)+len(l.unread))
+	for _, k := range l.keepers {
+		k.expected = true
+	}
 	l.markAll()
 }
 
@@ -226,13 +229,14 @@ func (l *Loop) pass(ctx context.Context) {
 		}
 		parts[i] = PartState{Name: k.part.Name()}
 		if cascade {
+			k.expected = true
 			k.dirty.Store(true)
 		}
 		if k.due(time.Now()) {
 			parts[i].Changes = l.apply(ctx, k)
 			cascade = cascade || len(parts[i].Changes) > 0
 		}
-		parts[i].Err = k.err
+		parts[i].Err, parts[i].Contested = k.err, k.contested(time.Now())
 	}
 	if l.Passed != nil {
 		l.Passed(State{

@@ -117,6 +117,35 @@ func TestLoopCoalesces(t *testing.T) {
 	}
 }
 
+// TestKeeperKnowsWhatIsContested: changes of the plan and of other parts do not count,
+// and what is long ago neither.
+func TestKeeperKnowsWhatIsContested(t *testing.T) {
+	part := newFake("wireguard")
+	k := &keeper{part: part, timing: Timing{}.withDefaults(), expected: true}
+	plan := mesh.Compute(viewOf(2))
+	apply := func() {
+		part.do(func() { part.have = map[string]bool{} })
+		if changes, err := k.apply(t.Context(), plan); err != nil || len(changes) != 2 {
+			t.Fatalf("apply: %v, %v", changes, err)
+		}
+	}
+	apply() // the first one is no repair
+	for i := range contestedRepairs {
+		if k.contested(time.Now()) {
+			t.Fatalf("contested after %d repairs", i)
+		}
+		k.expected = true
+		apply()
+		apply()
+	}
+	if !k.contested(time.Now()) {
+		t.Error("not contested")
+	}
+	if k.contested(time.Now().Add(contestedWithin)) {
+		t.Error("contested for good")
+	}
+}
+
 func TestLoopRepairsDrift(t *testing.T) {
 	api, part := &fakeObserver{view: viewOf(2), ok: true}, newFake("wireguard")
 	startLoop(t, t.TempDir(), api, part)

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
@@ -127,7 +127,7 @@ func sameStatus(want, have v1alpha1.TunnelNodeStatus) bool {
 		}
 	}
 	want.Conditions, have.Conditions = nil, nil
-	return reflect.DeepEqual(want, have)
+	return equality.Semantic.DeepEqual(want, have) // times by what they mean
 }
 
 // write applies fields of the node's own TunnelNode, as their only owner.

@@ -2,12 +2,15 @@ package agent
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,7 +95,9 @@ func TestConditions(t *testing.T) {
 func TestTransitions(t *testing.T) {
 	then := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	first := statusOf(working(then), "", nil, then)
-	same := statusOf(working(then.Add(time.Hour)), "", first.Conditions, then.Add(time.Hour))
+	later := working(then.Add(time.Hour))
+	later.Peers[1].LastHandshake = working(then).Peers[1].LastHandshake // that one is still stale
+	same := statusOf(later, "", first.Conditions, then.Add(time.Hour))
 	if !sameStatus(same, first) {
 		t.Errorf("an hour later: %+v", same)
 	}
@@ -105,6 +110,46 @@ func TestTransitions(t *testing.T) {
 	if sameStatus(broken, first) || at(broken, v1alpha1.ConditionReady) == at(first, v1alpha1.ConditionReady) ||
 		at(broken, v1alpha1.ConditionAccepted) != at(first, v1alpha1.ConditionAccepted) {
 		t.Errorf("broken: %+v", broken)
+	}
+}
+
+// TestPeersThatAreDown: members are summed up, and the peers that are not up are named, the
+// first of them, without a write for each handshake.
+func TestPeersThatAreDown(t *testing.T) {
+	now := time.Now()
+	o := working(now)
+	for i := range 30 {
+		o.Peers = append(o.Peers, Peer{Ref: mesh.Ref{Cluster: "north", Node: fmt.Sprintf("n%02d", i)}, LastHandshake: now.Add(-time.Hour)})
+	}
+	s := statusOf(o, "", nil, now)
+	if want := []v1alpha1.ClusterPeers{{Cluster: "north", Stale: 30}, {Cluster: "west", Up: 1, Stale: 1, Never: 1}}; !slices.Equal(s.Peers.Clusters, want) {
+		t.Errorf("by member: %+v", s.Peers.Clusters)
+	}
+	down := s.Peers.NotUp
+	if len(down) != v1alpha1.MaxPeersDown || down[0].Name != "west.w2" || down[0].LastHandshake == nil || down[1].Name != "west.w3" || down[1].LastHandshake != nil {
+		t.Fatalf("down: %+v", down)
+	}
+	encoded, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored v1alpha1.TunnelNodeStatus
+	if err := json.Unmarshal(encoded, &stored); err != nil {
+		t.Fatal(err)
+	}
+	o.Peers[0].LastHandshake = now.Add(time.Second)
+	if later := statusOf(o, "", stored.Conditions, now.Add(2*time.Second)); !sameStatus(later, stored) {
+		t.Errorf("a handshake is a write: %+v", later)
+	}
+}
+
+// TestContested: a part that is undone again and again is named.
+func TestContested(t *testing.T) {
+	o := working(time.Now())
+	o.State.Parts[1].Contested = true
+	c := meta.FindStatusCondition(statusOf(o, "", nil, time.Now()).Conditions, v1alpha1.ConditionSettled)
+	if c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, "wireguard") || strings.Contains(c.Message, "namespace") {
+		t.Errorf("got %+v", c)
 	}
 }
 

@@ -37,6 +37,9 @@ type PartState struct {
 	Err error
 	// Changes are what the last pass changed, one line each.
 	Changes []string
+	// Contested: it was put back again and again of late, though the plan was the same:
+	// something else undoes it.
+	Contested bool
 }
 
 // Failed are the parts that are not as planned.

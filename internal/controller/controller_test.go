@@ -19,6 +19,7 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nodeservice"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/peeraccess"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/version"
 )
 
 // TestServiceAnnotations: an annotation that is taken out of the inventory leaves the
@@ -185,6 +186,16 @@ func onlyReads(t *testing.T, east *member) {
 	if err != nil || !renewed || !fresh.Fresh(time.Now()) {
 		t.Errorf("renew: %v %v %v", fresh, renewed, err)
 	}
+	eventually(t, "the new token's life is said", func() string {
+		var lc v1alpha1.LinkedCluster
+		if err := east.Get(t.Context(), client.ObjectKey{Name: "west"}, &lc); err != nil {
+			return err.Error()
+		}
+		if a := lc.Status.Access; a == nil || !a.Expires.Time.Equal(fresh.Expiry) || lc.Status.ControllerVersion != version.Version {
+			return fmt.Sprintf("%+v", lc.Status)
+		}
+		return ""
+	})
 }
 
 func malicious(t *testing.T, east, west *member) {

@@ -73,6 +73,7 @@ func (r *members) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		r.remotes.drop(lc.Name, err)
 		return reconcile.Result{}, nil
 	}
+	r.remotes.live(lc.Name, token)
 	r.log.Info("watching a member", "cluster", lc.Name, "server", cfg.Host, "token", token.String())
 	return reconcile.Result{}, r.remotes.ensure(lc.Name, string(secret.UID)+"/"+secret.ResourceVersion, cfg)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
@@ -14,7 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/catalog"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/peeraccess"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 )
 
@@ -35,6 +38,7 @@ type remotes struct {
 	closed bool
 	byName map[string]*remote
 	broken map[string]error // members whose access cannot be used
+	lives  map[string]v1alpha1.AccessLife
 }
 
 // Start holds the remotes until ctx ends, and then ends them.
@@ -100,6 +104,7 @@ func (rs *remotes) drop(cluster string, why error) {
 	delete(rs.byName, cluster)
 	if delete(rs.broken, cluster); why != nil {
 		rs.broken[cluster] = why
+		delete(rs.lives, cluster)
 	}
 	rs.mu.Unlock()
 	if old != nil {
@@ -113,6 +118,26 @@ func (rs *remotes) get(cluster string) (*remote, error) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	return rs.byName[cluster], rs.broken[cluster]
+}
+
+// live notes how long the access to a member lasts.
+func (rs *remotes) live(cluster string, t peeraccess.Token) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.lives == nil {
+		rs.lives = map[string]v1alpha1.AccessLife{}
+	}
+	rs.lives[cluster] = v1alpha1.AccessLife{Issued: metav1.NewTime(t.Issued), Expires: metav1.NewTime(t.Expiry)}
+}
+
+// life is what live noted of a member that is watched, or nil.
+func (rs *remotes) life(cluster string) *v1alpha1.AccessLife {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if l, ok := rs.lives[cluster]; ok {
+		return &l
+	}
+	return nil
 }
 
 // notifier puts names into a controller's queue from outside of its caches. It is a

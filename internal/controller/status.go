@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +27,7 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/meshobj"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/peeraccess"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/version"
 )
 
 const (
@@ -136,6 +137,7 @@ func (f *finding) sort(all []mesh.Refusal, notMirrored map[string]string) {
 func (r *status) write(ctx context.Context, lc *v1alpha1.LinkedCluster, f *finding) error {
 	was := lc.DeepCopy()
 	lc.Status.Nodes, lc.Status.Refused = int32(len(f.nodes)), int32(len(f.objects))
+	lc.Status.ControllerVersion, lc.Status.Access = version.Version, r.remotes.life(lc.Name)
 	conditions := []metav1.Condition{f.accepted()}
 	if lc.Name == r.options.Cluster {
 		conditions = append(conditions, local(f, r.addresses.without())...)
@@ -147,7 +149,7 @@ func (r *status) write(ctx context.Context, lc *v1alpha1.LinkedCluster, f *findi
 		meta.SetStatusCondition(&lc.Status.Conditions, c)
 	}
 	nodesKnown.WithLabelValues(lc.Name).Set(float64(len(f.nodes)))
-	if reflect.DeepEqual(was.Status, lc.Status) {
+	if equality.Semantic.DeepEqual(was.Status, lc.Status) {
 		return nil
 	}
 	if err := r.Status().Patch(ctx, lc, client.MergeFrom(was), client.FieldOwner(v1alpha1.ManagerController)); client.IgnoreNotFound(err) != nil {
