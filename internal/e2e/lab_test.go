@@ -106,10 +106,25 @@ func (r result) must(t *testing.T) {
 	}
 }
 
-// tunnel calls sdn-tunnel where the operator of the lab's clusters sits.
+// tunnel calls sdn-tunnel where the operator of the lab's clusters sits. What it leaves in
+// files, such as the output of Ansible when a run fails, goes with a test that passes.
 func (l *lab) tunnel(t *testing.T, limit time.Duration, args ...string) result {
 	t.Helper()
-	return l.operator(t, limit, append([]string{l.bin}, args...)...)
+	dir, err := os.MkdirTemp("", "sdn-tunnel-e2e-") //nolint:usetesting // a test that fails keeps it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(dir); err == nil {
+			return // empty
+		}
+		if t.Failed() {
+			t.Logf("files of sdn-tunnel %s are left in %s", strings.Join(args, " "), dir)
+		} else if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return l.operator(t, limit, append([]string{"env", "TMPDIR=" + dir, l.bin}, args...)...)
 }
 
 // operator runs a command where the API servers are reachable.
