@@ -19,6 +19,9 @@ const (
 	ManagerController = "sdn-tunnel-controller"
 	// ManagerExports owns the condition Valid of ServiceExports.
 	ManagerExports = "sdn-tunnel-exports"
+	// ManagerImports owns what stands for imported services, and the condition Conflict of
+	// ServiceExports.
+	ManagerImports = "sdn-tunnel-imports"
 	// ManagerDeploy owns what a deploy applies.
 	ManagerDeploy = "sdn-tunnel-deploy"
 )

@@ -18,8 +18,9 @@ const (
 	// LabelNamespace and LabelName are the imported service's.
 	LabelNamespace = "sdntunnel.io/import-namespace"
 	LabelName      = "sdntunnel.io/import-name"
-	// ManagedBy is the value of app.kubernetes.io/managed-by and of discoveryv1.LabelManagedBy.
-	ManagedBy = "sdn-tunnel-imports"
+	// LabelManagedBy says whose they are: of ManagedBy, as discoveryv1.LabelManagedBy does.
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	ManagedBy      = "sdn-tunnel-imports"
 )
 
 // ID names an imported service: every cluster knows it by its namespace and name.
@@ -31,7 +32,7 @@ func (id ID) String() string { return id.Namespace + "/" + id.Name }
 func (id ID) Labels() map[string]string {
 	return map[string]string{
 		LabelNamespace: id.Namespace, LabelName: id.Name,
-		"app.kubernetes.io/managed-by": ManagedBy,
+		LabelManagedBy: ManagedBy,
 	}
 }
 
@@ -76,7 +77,10 @@ func (i Import) ServiceImport(id ID, addresses []string) *mcsv1alpha1.ServiceImp
 		ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, Labels: id.Labels()},
 		Spec:       mcsv1alpha1.ServiceImportSpec{Type: i.Type, Ports: slices.Clone(i.Ports), IPs: addresses},
 	}
+	s.Status.EndpointSliceObjects = mcsv1alpha1.EndpointSliceObjectsPresent
 	if i.Type == mcsv1alpha1.ClusterSetIP {
+		// Its slices are the derived Service's.
+		s.Status.EndpointSliceObjects = mcsv1alpha1.EndpointSliceObjectsAbsent
 		s.Spec.SessionAffinity, s.Spec.SessionAffinityConfig = i.Affinity, i.affinityConfig()
 	}
 	for _, c := range i.Clusters {
@@ -110,9 +114,11 @@ func (i Import) DerivedSlices(id ID, namespace, cluster string, of []*discoveryv
 			s.Labels[corev1.IsHeadlessService] = "" // service proxies leave it alone
 		}
 		for _, e := range one.Endpoints {
-			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
-				Addresses: slices.Clone(e.Addresses), Conditions: *e.Conditions.DeepCopy(), Hostname: e.Hostname,
-			})
+			made := discoveryv1.Endpoint{Addresses: slices.Clone(e.Addresses), Conditions: *e.Conditions.DeepCopy()}
+			if i.Type == mcsv1alpha1.Headless {
+				made.Hostname = e.Hostname
+			}
+			s.Endpoints = append(s.Endpoints, made)
 		}
 		made = append(made, s)
 	}

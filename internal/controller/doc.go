@@ -32,14 +32,31 @@
 // out. One change costs the reading and writing of one service. The mirrors stay while
 // the member does not answer, and go with the service, its export or the member.
 //
+// # Services of several members
+//
+// What any members export (ServiceExport) is one service to all of them, in the namespace
+// and under the name that it has there, as the Multi-Cluster Services API says: where the
+// namespace is, a ServiceImport. Of type ClusterSetIP it has the address of a Service
+// without selector in the namespace of sdn-tunnel, which the cluster's own service proxy
+// balances over slices derived from the own service's and the mirrors'. Headless, the
+// derived slices are in the service's namespace. What becomes of exports that disagree is
+// decided by package clusterset, equally in all members, and told in the condition Conflict
+// of the own export. Each reconcile reads one service from caches: the rest of the cluster
+// costs nothing but the caches' memory.
+//
 // One reconciler a file: node.go (own nodes), member.go (which remotes are watched),
 // mirror.go (their nodes), service.go (their services), serviceexport.go (own
-// ServiceExports), status.go (conditions), token.go (renewal of access).
+// ServiceExports), import.go (services of several members), status.go (conditions),
+// token.go (renewal of access).
 //
 // The rights it needs, and no others:
 //
 //	+kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
-//	+kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch
+//	+kubebuilder:rbac:groups="",resources=services;namespaces,verbs=get;list;watch
+//	+kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch;create;patch;delete
+//	+kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices/restricted,verbs=create
+//	+kubebuilder:rbac:groups=multicluster.x-k8s.io,resources=serviceimports,verbs=get;list;watch;create;patch;delete
+//	+kubebuilder:rbac:groups=multicluster.x-k8s.io,resources=serviceimports/status,verbs=patch
 //	+kubebuilder:rbac:groups=multicluster.x-k8s.io,resources=serviceexports,verbs=get;list;watch
 //	+kubebuilder:rbac:groups=multicluster.x-k8s.io,resources=serviceexports/status,verbs=patch
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=linkedclusters,verbs=get;list;watch
@@ -49,14 +66,13 @@
 //	+kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=sdn-tunnel-agent,verbs=get;patch
 //	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=pods,verbs=get
 //	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=services,verbs=create;patch;delete
-//	+kubebuilder:rbac:groups=discovery.k8s.io,namespace=sdn-tunnel,resources=endpointslices,verbs=get;list;watch;create;patch;delete
-//	+kubebuilder:rbac:groups=discovery.k8s.io,namespace=sdn-tunnel,resources=endpointslices/restricted,verbs=create
 //	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=secrets,verbs=get;list;watch;patch
 //	+kubebuilder:rbac:groups=coordination.k8s.io,namespace=sdn-tunnel,resources=leases,verbs=get;create;update
 //	+kubebuilder:rbac:groups="";events.k8s.io,namespace=sdn-tunnel,resources=events,verbs=create;patch
 //
 // endpointslices/restricted is what OpenShift asks for where an endpoint lies in the
-// cluster's own networks; the Secrets are made by the deploy and only renewed here.
+// cluster's own networks; slices are written outside of the namespace of sdn-tunnel for
+// headless imports only. The Secrets are made by the deploy and only renewed here.
 // Those on pods and the webhook's configuration are given only where the controller
 // serves the admission webhook (package admission).
 package controller

@@ -69,7 +69,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := index(ctx, mgr.GetFieldIndexer(), o.Namespace); err != nil {
 		return err
 	}
 	if err := setup(ctx, mgr, o, beats); err != nil {
@@ -82,7 +82,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 }
 
 // index lets the cache find objects by what they are of.
-func index(ctx context.Context, i client.FieldIndexer) error {
+func index(ctx context.Context, i client.FieldIndexer, namespace string) error {
 	if err := i.IndexField(ctx, &v1alpha1.TunnelNode{}, clusterIndex, func(obj client.Object) []string {
 		n, _ := obj.(*v1alpha1.TunnelNode)
 		return []string{n.Spec.Cluster}
@@ -101,7 +101,7 @@ func index(ctx context.Context, i client.FieldIndexer) error {
 			return fmt.Errorf("index the EndpointSlices: %w", err)
 		}
 	}
-	return nil
+	return indexImports(ctx, i, namespace)
 }
 
 func setup(ctx context.Context, mgr ctrl.Manager, o Options, beats *pulse) error {
@@ -116,16 +116,17 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, beats *pulse) error
 	if err != nil {
 		return err
 	}
-	imports := &services{Client: c, writer: writer, cluster: o.Cluster, namespace: o.Namespace, remotes: rs,
+	remoteServices := &services{Client: c, writer: writer, cluster: o.Cluster, namespace: o.Namespace, remotes: rs,
 		queue: serviceQueue, status: statusQueue, log: o.Log}
 	own := &nodes{Client: c, options: o.Options, status: statusQueue, log: o.Log}
 	for _, r := range []interface{ setup(ctrl.Manager) error }{
 		own,
 		&members{Client: c, options: o, remotes: rs, mirrors: mirrorQueue, log: o.Log},
 		m,
-		imports,
+		remoteServices,
 		&exports{Client: c, log: o.Log},
-		&status{Client: c, options: o, remotes: rs, mirrors: m, services: imports, addresses: &own.addresses, queue: statusQueue, beat: beats.beat},
+		&imports{Client: c, writer: writer, cluster: o.Cluster, namespace: o.Namespace, log: o.Log},
+		&status{Client: c, options: o, remotes: rs, mirrors: m, services: remoteServices, addresses: &own.addresses, queue: statusQueue, beat: beats.beat},
 		&tokens{Client: c, options: o, log: o.Log},
 	} {
 		if err := r.setup(mgr); err != nil {
@@ -171,8 +172,9 @@ func newManager(cfg *rest.Config, o Options, beats *pulse) (ctrl.Manager, error)
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				&corev1.Node{}: {Transform: slimNode}, &corev1.Service{}: {Transform: slimService(o.Namespace)},
-				// The nodes' and the mirrors.
-				&discoveryv1.EndpointSlice{}: {Namespaces: map[string]cache.Config{o.Namespace: {}}, Transform: slimSlice},
+				&corev1.Namespace{}: {Transform: slimNamespace},
+				// The nodes', the mirrors, and those of services that may be exported.
+				&discoveryv1.EndpointSlice{}: {Transform: slimSlice(o.Namespace)},
 				&corev1.Secret{}:             ofCluster,
 			},
 		},
@@ -210,19 +212,42 @@ func slimNode(o any) (any, error) {
 	return o, nil
 }
 
-// slimSlice keeps the nodes' slices as they are, and of the mirrors all but the writers.
-func slimSlice(o any) (any, error) {
-	if s, ok := o.(*discoveryv1.EndpointSlice); ok {
-		if _, mirror := mirrorOf(s); mirror {
-			s.ManagedFields = nil
-			return s, nil
-		}
+func slimNamespace(o any) (any, error) {
+	if n, ok := o.(*corev1.Namespace); ok {
+		n.ManagedFields, n.Annotations, n.Labels = nil, nil, nil
 	}
-	return ownFields(o)
+	return o, nil
 }
 
-// slimService keeps the own services as they are, and of all others what says whether
-// they can be exported.
+// slimSlice keeps the nodes' slices as they are, of the mirrors and of what stands for
+// imports all but the writers, and of all others what an import takes of them.
+func slimSlice(namespace string) toolscache.TransformFunc {
+	return func(o any) (any, error) {
+		s, ok := o.(*discoveryv1.EndpointSlice)
+		if !ok {
+			return o, nil
+		}
+		_, mirror := mirrorOf(s)
+		_, derived := importOf(s, namespace)
+		switch {
+		case mirror || derived:
+			s.ManagedFields = nil
+			return s, nil
+		case s.Namespace == namespace:
+			return ownFields(s)
+		}
+		slim := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion,
+			Labels: map[string]string{discoveryv1.LabelServiceName: s.Labels[discoveryv1.LabelServiceName]}},
+			AddressType: s.AddressType, Ports: s.Ports, Endpoints: s.Endpoints}
+		for i := range s.Endpoints {
+			e := &slim.Endpoints[i]
+			*e = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, Hostname: e.Hostname}
+		}
+		return slim, nil
+	}
+}
+
+// slimService keeps the own services as they are, and of all others what an export says.
 func slimService(namespace string) toolscache.TransformFunc {
 	return func(o any) (any, error) {
 		s, ok := o.(*corev1.Service)
@@ -232,7 +257,9 @@ func slimService(namespace string) toolscache.TransformFunc {
 		if s.Namespace == namespace {
 			return ownFields(s)
 		}
-		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion},
-			Spec: corev1.ServiceSpec{Type: s.Spec.Type}}, nil
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion,
+			DeletionTimestamp: s.DeletionTimestamp},
+			Spec: corev1.ServiceSpec{Type: s.Spec.Type, ClusterIP: s.Spec.ClusterIP, Ports: s.Spec.Ports,
+				SessionAffinity: s.Spec.SessionAffinity, SessionAffinityConfig: s.Spec.SessionAffinityConfig}}, nil
 	}
 }

@@ -22,11 +22,13 @@ var (
 		Help: "1 while the mirrored services of the member may be older than what it says, else 0."}, []string{"cluster"})
 	serviceWrites = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sdn_tunnel_service_writes_total",
 		Help: "Writes of mirrored EndpointSlices, by verb."}, []string{"cluster", "verb"})
+	importWrites = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sdn_tunnel_import_writes_total",
+		Help: "Writes of what stands for imported services, by kind and verb."}, []string{"kind", "verb"})
 	tokenExpiry = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sdn_tunnel_peer_token_expiry_timestamp_seconds",
 		Help: "When the access to a member ends, in Unix time."}, []string{"cluster"})
 )
 
 func init() {
 	metrics.Registry.MustRegister(nodesKnown, refusedObjects, remoteReachable, tokenExpiry,
-		servicesKnown, serviceSlices, endpointsLeftOut, servicesStale, serviceWrites)
+		servicesKnown, serviceSlices, endpointsLeftOut, servicesStale, serviceWrites, importWrites)
 }

@@ -68,7 +68,8 @@ func newWriter(mgr ctrl.Manager) (client.Client, error) {
 
 func (r *services) setup(mgr ctrl.Manager) error {
 	return builder.ControllerManagedBy(mgr).Named("service").
-		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(byMirror)).
+		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(byMirror),
+			builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetNamespace() == r.namespace }))).
 		Watches(&v1alpha1.LinkedCluster{}, handler.EnqueueRequestsFromMapFunc(byCluster),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(r.queue).

@@ -17,15 +17,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 )
-
-// definitionRetry is how often it is seen whether ServiceExports have become known.
-const definitionRetry = 30 * time.Second
 
 // exports tells of each ServiceExport of the own cluster whether it is valid: whether
 // there is such a service, and one that can be exported (KEP-1645).
@@ -34,31 +30,8 @@ type exports struct {
 	log *slog.Logger
 }
 
-// setup waits in the background where the API server does not know ServiceExports:
-// all else works without.
 func (r *exports) setup(mgr ctrl.Manager) error {
-	if r.known(mgr) {
-		return r.watch(mgr)
-	}
-	r.log.Warn("this cluster has no ServiceExports of multicluster.x-k8s.io/v1alpha1; run the deploy again to install their definition")
-	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		tick := time.NewTicker(definitionRetry)
-		defer tick.Stop()
-		for !r.known(mgr) {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-tick.C:
-			}
-		}
-		return r.watch(mgr)
-	}))
-}
-
-func (r *exports) known(mgr ctrl.Manager) bool {
-	gvk := mcsv1alpha1.SchemeGroupVersion.WithKind(mcsv1alpha1.ServiceExportKindName)
-	_, err := mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
-	return err == nil
+	return whenDefined(mgr, r.log, r.watch, mcsv1alpha1.ServiceExportKindName)
 }
 
 func (r *exports) watch(mgr ctrl.Manager) error {
@@ -89,10 +62,15 @@ func (r *exports) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("read Service %s: %w", req, err)
 	}
-	want := validity(req.String(), service)
-	is := meta.FindStatusCondition(export.Status.Conditions, want.Type)
-	if said(is, want) {
-		return reconcile.Result{}, nil
+	return reconcile.Result{}, tell(ctx, r.Client, &export, validity(req.String(), service), v1alpha1.ManagerExports, sameValidity)
+}
+
+// tell puts a condition into an export's status, as one field manager of several, unless
+// it says the same.
+func tell(ctx context.Context, c client.Client, e *mcsv1alpha1.ServiceExport, want metav1.Condition, manager string, same func(is, want metav1.Condition) bool) error {
+	is := meta.FindStatusCondition(e.Status.Conditions, want.Type)
+	if is != nil && is.Status == want.Status && same(*is, want) {
+		return nil
 	}
 	want.LastTransitionTime = metav1.Now()
 	if is != nil && is.Status == want.Status {
@@ -100,16 +78,15 @@ func (r *exports) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	}
 	u := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"conditions": []any{map[string]any{
 		"type": want.Type, "status": string(want.Status), "reason": want.Reason, "message": want.Message,
-		"observedGeneration": export.Generation, "lastTransitionTime": want.LastTransitionTime.UTC().Format(time.RFC3339),
+		"observedGeneration": e.Generation, "lastTransitionTime": want.LastTransitionTime.UTC().Format(time.RFC3339),
 	}}}}}
 	u.SetGroupVersionKind(mcsv1alpha1.SchemeGroupVersion.WithKind(mcsv1alpha1.ServiceExportKindName))
-	u.SetNamespace(req.Namespace)
-	u.SetName(req.Name)
-	if err := r.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(v1alpha1.ManagerExports), client.ForceOwnership); client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("write the condition %s of ServiceExport %s: %w", want.Type, req, err)
+	u.SetNamespace(e.Namespace)
+	u.SetName(e.Name)
+	if err := c.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(manager), client.ForceOwnership); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("write the condition %s of ServiceExport %s/%s: %w", want.Type, e.Namespace, e.Name, err)
 	}
-	r.log.Info("service export", "export", req.String(), "valid", want.Status, "reason", want.Reason)
-	return reconcile.Result{}, nil
+	return nil
 }
 
 // validity is the condition Valid of an export of that service, nil for none.
@@ -129,13 +106,15 @@ func validity(name string, s *corev1.Service) metav1.Condition {
 	return c
 }
 
-// said tells whether the condition is there. Another controller of the same API may say
-// the same in words and with a reason of its own, which is no cause for a dispute.
-func said(is *metav1.Condition, want metav1.Condition) bool {
-	if is == nil || is.Status != want.Status {
-		return false
-	}
+// sameValidity: another controller of the same API may say the same in words and with a
+// reason of its own, which is no cause for a dispute.
+func sameValidity(is, want metav1.Condition) bool {
 	ours := []string{string(mcsv1alpha1.ServiceExportReasonValid), string(mcsv1alpha1.ServiceExportReasonNoService),
 		string(mcsv1alpha1.ServiceExportReasonInvalidServiceType)}
 	return is.Reason == want.Reason || !slices.Contains(ours, is.Reason)
+}
+
+// sameConflict: that there is none can be said in any words.
+func sameConflict(is, want metav1.Condition) bool {
+	return is.Status == metav1.ConditionFalse || is.Reason == want.Reason && is.Message == want.Message
 }
