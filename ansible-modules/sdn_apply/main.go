@@ -47,7 +47,7 @@ type Object struct {
 type Stale struct {
 	APIVersion string `arg:"apiVersion,required"`
 	Kind       string `arg:"kind,required"`
-	Namespace  string `arg:"namespace,required"`
+	Namespace  string `arg:"namespace"`
 	Selector   string `arg:"selector,required"`
 }
 
@@ -56,9 +56,7 @@ func (a *Args) Validate() error {
 	switch {
 	case a.State == "present" && len(a.Objects) > 0:
 		return errors.New("objects: it names what is removed; with state present use manifests or files")
-	case a.State == "absent" && len(a.Prune) > 0:
-		return errors.New("prune: it goes with state present")
-	case len(a.Manifests)+len(a.Files)+len(a.Objects) == 0:
+	case len(a.Manifests)+len(a.Files)+len(a.Objects) == 0 && (a.State == "present" || len(a.Prune) == 0):
 		return errors.New("manifests, files or objects: one must be given")
 	}
 	return nil
@@ -105,19 +103,24 @@ func carryOut(ctx context.Context, e *apply.Engine, objects []*unstructured.Unst
 		if err == nil && args.Wait {
 			err = e.AwaitGone(ctx, objects, limit)
 		}
-		return changes, err
+		return prune(ctx, e, args.Prune, nil, changes, err)
 	}
 	changes, err := e.Apply(ctx, objects)
 	if err == nil && args.Wait {
 		err = e.AwaitRollout(ctx, objects, limit)
 	}
 	// Only now: until the rollout is over, pods of before may need what is stale.
-	for _, s := range args.Prune {
+	return prune(ctx, e, args.Prune, objects, changes, err)
+}
+
+// prune adds to the changes of before, unless they ended with an error.
+func prune(ctx context.Context, e *apply.Engine, all []Stale, keep []*unstructured.Unstructured, changes []ssa.Change, err error) ([]ssa.Change, error) {
+	for _, s := range all {
 		if err != nil {
 			break
 		}
 		var pruned []ssa.Change
-		pruned, err = e.Prune(ctx, apply.Stale(s), objects)
+		pruned, err = e.Prune(ctx, apply.Stale(s), keep)
 		changes = append(changes, pruned...)
 	}
 	return changes, err

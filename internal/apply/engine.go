@@ -193,12 +193,7 @@ func shown(o *unstructured.Unstructured) map[string]any {
 // resource is where an object of that kind is, asking the server anew for a kind that
 // was not known before.
 func (e *Engine) resource(obj *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
-	gvk := obj.GroupVersionKind()
-	m, err := e.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-	if meta.IsNoMatchError(err) {
-		e.mapper.Reset()
-		m, err = e.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-	}
+	m, err := e.mapping(obj.GroupVersionKind())
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +204,16 @@ func (e *Engine) resource(obj *unstructured.Unstructured) (dynamic.ResourceInter
 		return e.client.Resource(m.Resource).Namespace(obj.GetNamespace()), nil
 	}
 	return e.client.Resource(m.Resource), nil
+}
+
+// mapping finds the resource of a kind, of one that is new as well.
+func (e *Engine) mapping(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	m, err := e.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if meta.IsNoMatchError(err) {
+		e.mapper.Reset()
+		m, err = e.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	}
+	return m, err
 }
 
 // served waits until the definitions are Established and their kinds are known.

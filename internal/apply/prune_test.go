@@ -41,6 +41,10 @@ func TestPrune(t *testing.T) {
 	if changes, err := e.Prune(t.Context(), stale, []*unstructured.Unstructured{now}); err != nil || len(changes) > 0 {
 		t.Errorf("a second time: %q, %v", summary(changes), err)
 	}
+	stale.Namespace = ""
+	if changes, err := e.Prune(t.Context(), stale, []*unstructured.Unstructured{now}); err != nil || !slices.Equal(summary(changes), []string{"delete ConfigMap elsewhere/dns-1"}) {
+		t.Errorf("in all namespaces: %q, %v", summary(changes), err)
+	}
 	stale.Kind = "Widget"
 	if changes, err := e.Prune(t.Context(), stale, nil); err != nil || len(changes) > 0 {
 		t.Errorf("a kind that is not served: %q, %v", summary(changes), err)
