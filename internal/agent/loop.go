@@ -48,6 +48,7 @@ type Loop struct {
 	keepers  []*keeper
 
 	// The rest is the loop's alone.
+	planner  mesh.Planner
 	plan     mesh.DataPlane
 	source   PlanSource
 	unread   []mesh.Refusal
@@ -163,7 +164,7 @@ func (l *Loop) observe(late bool) {
 		}
 		return
 	}
-	plan := mesh.Compute(view)
+	plan := l.planner.Plan(view)
 	l.unread = refused
 	if l.source == PlanAPI && reflect.DeepEqual(l.own(plan), l.plan) {
 		return

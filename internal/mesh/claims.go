@@ -63,6 +63,30 @@ func (c *claims) overlap(p netip.Prefix) (owner int, found bool) {
 	return int(c.nodes[at].owner) - 1, true
 }
 
+// remove takes back a prefix that was claimed.
+func (c *claims) remove(p netip.Prefix) {
+	at, path := c.root(p.Addr()), []int32{c.root(p.Addr())}
+	for bit := range bits(p) {
+		if at = c.nodes[at].child[bit]; at == 0 {
+			return
+		}
+		path = append(path, at)
+	}
+	c.nodes[at].owner = 0
+	// Nodes that lead to no claim any more are unhooked; the roots stay.
+	for i := len(path) - 1; i > 0; i-- {
+		if n := c.nodes[path[i]]; n.owner != 0 || n.child != [2]int32{} {
+			return
+		}
+		parent := &c.nodes[path[i-1]]
+		for bit, child := range parent.child {
+			if child == path[i] {
+				parent.child[bit] = 0
+			}
+		}
+	}
+}
+
 func (c *claims) root(a netip.Addr) int32 {
 	if a.Is4() {
 		return 0

@@ -10,6 +10,13 @@ import (
 // view alone, not on its order. Whatever cannot be used is refused by name, and all the
 // rest is used. Its cost grows with the number of nodes times its logarithm.
 func Compute(v View) DataPlane {
+	dp, _ := compute(v)
+	return dp
+}
+
+// compute also gives the judge of the nodes, which knows all that they claim; nil: there
+// is no cluster of their own.
+func compute(v View) (DataPlane, *judge) {
 	dp := DataPlane{Self: v.Self, ListenPort: v.ListenPort}
 	refuse := func(r Refusal) { dp.Refusals = append(dp.Refusals, r) }
 	m := acceptClusters(v.Self.Cluster, v.Clusters, refuse)
@@ -17,9 +24,9 @@ func Compute(v View) DataPlane {
 		refuse(Refusal{Ref{Cluster: v.Self.Cluster}, UnknownCluster, "metadata.name",
 			"this cluster has no LinkedCluster of its own; the deploy applies it"})
 		sortRefusals(dp.Refusals)
-		return dp
+		return dp, nil
 	}
-	nodes := acceptNodes(v, m, refuse)
+	nodes, j := acceptNodes(v, m, refuse)
 	dp.LocalPods = sortedPrefixes(slices.DeleteFunc(slices.Clone(m.self.PodCIDRs), malformed))
 	for name, c := range m.byName {
 		if name == v.Self.Cluster {
@@ -42,7 +49,7 @@ func Compute(v View) DataPlane {
 		dp.Peers = peersOf(self, nodes, &dp)
 	}
 	sortRefusals(dp.Refusals)
-	return dp
+	return dp, j
 }
 
 // peersOf gives the peers of self.

@@ -25,7 +25,7 @@ type member struct {
 
 // acceptNodes goes through the nodes in the order of their rights (own cluster first,
 // then the older claim, then the name) and leaves each what no earlier one has.
-func acceptNodes(v View, m members, refuse func(Refusal)) []member {
+func acceptNodes(v View, m members, refuse func(Refusal)) ([]member, *judge) {
 	order := make([]*Node, len(v.Nodes))
 	for i := range v.Nodes {
 		order[i] = &v.Nodes[i]
@@ -46,7 +46,7 @@ func acceptNodes(v View, m members, refuse func(Refusal)) []member {
 		}
 	}
 	slices.SortFunc(accepted, func(a, b member) int { return compareRefs(a.Ref, b.Ref) })
-	return accepted
+	return accepted, j
 }
 
 // judge holds what the nodes accepted so far have claimed; values are indexes of order.

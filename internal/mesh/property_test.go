@@ -286,39 +286,3 @@ func FuzzCompute(f *testing.F) {
 		holds(t, v)
 	})
 }
-
-func BenchmarkCompute(b *testing.B) {
-	for _, n := range []int{10, 100, 1000, 10000} {
-		b.Run(fmt.Sprint(n, "-nodes"), func(b *testing.B) {
-			v := large(n)
-			b.ReportAllocs()
-			for b.Loop() {
-				if dp := Compute(v); len(dp.Refusals) != 0 {
-					b.Fatal(dp.Refusals[0])
-				}
-			}
-		})
-	}
-}
-
-// large has n nodes in 10 clusters.
-func large(n int) View {
-	v := View{Self: Ref{"c0", "n0"}, ListenPort: 5555}
-	for c := range 10 {
-		v.Clusters = append(v.Clusters, Cluster{Name: fmt.Sprintf("c%d", c), Topology: Mesh,
-			PodCIDRs:     pfx(fmt.Sprintf("10.%d.0.0/14", 4*c)),
-			ServiceCIDRs: pfx(fmt.Sprintf("172.%d.0.0/16", 16+c)),
-			TunnelCIDR:   netip.MustParsePrefix(fmt.Sprintf("100.%d.0.0/20", 64+c))})
-	}
-	for i := range n {
-		c, k := i%10, i/10
-		var nd Node
-		nd.Ref = Ref{fmt.Sprintf("c%d", c), fmt.Sprintf("n%d", k)}
-		binary.BigEndian.PutUint32(nd.PublicKey[4:], uint32(i+1))
-		nd.Endpoint = Endpoint{netip.AddrFrom4([4]byte{203, byte(i >> 16), byte(i >> 8), byte(i)}).String(), 5555}
-		nd.HostSubnets = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(4*c + k>>8), byte(k), 0}), 24)}
-		nd.TunnelAddress = netip.AddrFrom4([4]byte{100, byte(64 + c), byte(k >> 8), byte(k)})
-		v.Nodes = append(v.Nodes, nd)
-	}
-	return v
-}
