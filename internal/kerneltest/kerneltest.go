@@ -21,17 +21,19 @@ const (
 	// Prefix begins the names of these tests, so that nothing else of their packages
 	// is run a second time, on a slow machine.
 	Prefix = "TestKernel"
+	// BenchPrefix begins those of benchmarks.
+	BenchPrefix = "BenchmarkKernel"
 )
 
 // Modules are all that tests may ask for.
 var Modules = []string{"wireguard", "openvswitch", "vport_vxlan", "ip_vs", "sch_netem", "sctp"}
 
-// Need loads the kernel modules that the test needs. Outside of `make test-kernel` it
-// skips the test; inside, a module that is missing fails it.
-func Need(t *testing.T, modules ...string) {
+// Need loads the kernel modules that the test needs. Outside of `make test-kernel` and
+// `make bench` it skips the test; inside, a module that is missing fails it.
+func Need(t testing.TB, modules ...string) {
 	t.Helper()
-	if !strings.HasPrefix(t.Name(), Prefix) {
-		t.Fatalf("%s needs the kernel's %s, so its name must begin with %s, or make test-kernel leaves it out", t.Name(), strings.Join(modules, ", "), Prefix)
+	if !strings.HasPrefix(t.Name(), Prefix) && !strings.HasPrefix(t.Name(), BenchPrefix) {
+		t.Fatalf("%s needs the kernel's %s, so its name must begin with %s or %s, or it is never run where they are", t.Name(), strings.Join(modules, ", "), Prefix, BenchPrefix)
 	}
 	if os.Getenv(Variable) == "" {
 		t.Skipf("needs the kernel's %s: make test-kernel runs it", strings.Join(modules, ", "))
@@ -44,7 +46,7 @@ func Need(t *testing.T, modules ...string) {
 }
 
 // Artifacts is a folder for files of the test that are to be kept, or empty.
-func Artifacts(t *testing.T) string {
+func Artifacts(t testing.TB) string {
 	t.Helper()
 	parent := os.Getenv(ArtifactsVariable)
 	if parent == "" {

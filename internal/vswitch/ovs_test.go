@@ -15,13 +15,13 @@ import (
 
 // realOVS is an Open vSwitch of the test's own, in a namespace of the test's own.
 type realOVS struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	node    tunnelns.Namespace
 	vswitch *exec.Cmd
 }
 
-func startOVS(t *testing.T) *realOVS {
+func startOVS(t testing.TB) *realOVS {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes a network namespace and runs Open vSwitch in it")

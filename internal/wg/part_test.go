@@ -30,7 +30,7 @@ type testNode struct {
 	tunnelAddr netip.Addr
 }
 
-func sh(t *testing.T, format string, args ...any) string {
+func sh(t testing.TB, format string, args ...any) string {
 	t.Helper()
 	out, err := exec.Command("sh", "-c", fmt.Sprintf(format, args...)).CombinedOutput()
 	if err != nil {
@@ -45,7 +45,7 @@ func in(ns tunnelns.Namespace, format string, args ...any) (string, error) {
 	return string(out), err
 }
 
-func newNode(t *testing.T, dir string, n int) *testNode {
+func newNode(t testing.TB, dir string, n int) *testNode {
 	t.Helper()
 	id := fmt.Sprintf("%dw%d", os.Getpid(), n)
 	x := &testNode{
