@@ -12,7 +12,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
@@ -31,17 +30,7 @@ var agentRights = []rbacv1.PolicyRule{
 
 func administrator(t *testing.T, s *apitest.Server) client.Client {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, rbacv1.AddToScheme, networkv1.Install} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c, err := client.New(s.Config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return s.Client(t, v1alpha1.AddToScheme, corev1.AddToScheme, rbacv1.AddToScheme, networkv1.Install)
 }
 
 func fixtures() []client.Object {

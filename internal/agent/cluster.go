@@ -64,10 +64,9 @@ func NewCluster(access *rest.Config, self mesh.Ref, port uint16, log *slog.Logge
 	access.QPS, access.Burst = 20, 40
 	access.Wrap(func(next http.RoundTripper) http.RoundTripper { return &witness{next: next, cluster: c} })
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, networkv1.Install, discoveryv1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, fmt.Errorf("know the API's objects: %w", err)
-		}
+	kinds := runtime.NewSchemeBuilder(v1alpha1.AddToScheme, corev1.AddToScheme, networkv1.Install, discoveryv1.AddToScheme)
+	if err := kinds.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("know the API's objects: %w", err)
 	}
 	for _, client := range []struct {
 		into    *rest.Interface

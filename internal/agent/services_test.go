@@ -15,7 +15,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/apitest"
@@ -77,16 +76,7 @@ func mirrored(namespace, name string, endpoints ...string) *discoveryv1.Endpoint
 func TestMirrorsWithAPI(t *testing.T) {
 	const namespace = "sdn-tunnel"
 	s, ctx := apitest.Start(t, "testdata/hostsubnets.yaml"), t.Context()
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, rbacv1.AddToScheme, discoveryv1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
-	admin, err := client.New(s.Config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
+	admin := s.Client(t, corev1.AddToScheme, rbacv1.AddToScheme, discoveryv1.AddToScheme)
 	documented, err := rights.Documented("doc.go")
 	if err != nil {
 		t.Fatal(err)

@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // ToolsEnv names the directory that holds kube-apiserver and etcd.
@@ -61,6 +63,21 @@ func Start(tb testing.TB, crdFiles ...string) *Server {
 		tb.Fatalf("install CRDs: %v", err)
 	}
 	return s
+}
+
+// Client is an administrator's client that knows the kinds of objects that are added.
+func (s *Server) Client(tb testing.TB, kinds ...func(*runtime.Scheme) error) client.Client {
+	tb.Helper()
+	scheme := runtime.NewScheme()
+	builder := runtime.NewSchemeBuilder(kinds...)
+	if err := builder.AddToScheme(scheme); err != nil {
+		tb.Fatal(err)
+	}
+	c, err := client.New(s.Config, client.Options{Scheme: scheme})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
 }
 
 // User returns the access of a user in groups, with no rights but those that RBAC

@@ -134,17 +134,7 @@ func (m *member) attempt(t *testing.T, agent client.Client, a attempt) {
 // grantAgents gives the agents the rights that the deploy gives them.
 func (m *member) grantAgents() {
 	m.t.Helper()
-	path, err := rights.Template("agent-rbac.yml.j2")
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	given, err := rights.Given(path)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	for _, o := range given.Objects(agents, namespace) {
-		m.create(o)
-	}
+	m.grant("agent-rbac.yml.j2", agents)
 	m.create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "e1"}})
 }
 

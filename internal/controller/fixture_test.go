@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
@@ -50,33 +49,24 @@ type member struct {
 func newMember(t *testing.T, name string) *member {
 	t.Helper()
 	api := apitest.Start(t, mcsDefinitions...)
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, mcsv1alpha1.Install} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c, err := client.New(api.Config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := api.Client(t, clientgoscheme.AddToScheme, v1alpha1.AddToScheme, mcsv1alpha1.Install)
 	m := &member{t: t, name: name, api: api, Client: c}
 	m.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
-	m.grant()
+	m.grant("controller.yml.j2", user)
 	return m
 }
 
 // user runs the controller.
 const user = "controller"
 
-// grant gives the user the rights that the deploy gives the controller, and no others.
-func (m *member) grant() {
+// grant gives a user the rights that a template of the deploy gives, and no others.
+func (m *member) grant(template, user string) {
 	m.t.Helper()
-	template, err := rights.Template("controller.yml.j2")
+	path, err := rights.Template(template)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	given, err := rights.Given(template)
+	given, err := rights.Given(path)
 	if err != nil {
 		m.t.Fatal(err)
 	}

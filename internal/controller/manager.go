@@ -148,10 +148,9 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, beats *pulse) error
 // newManager caches no more than what the reconcilers read.
 func newManager(cfg *rest.Config, o Options, beats *pulse) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, mcsv1alpha1.Install} {
-		if err := add(scheme); err != nil {
-			return nil, err
-		}
+	kinds := runtime.NewSchemeBuilder(clientgoscheme.AddToScheme, v1alpha1.AddToScheme, mcsv1alpha1.Install)
+	if err := kinds.AddToScheme(scheme); err != nil {
+		return nil, err
 	}
 	labelled := func(label string) (cache.ByObject, error) {
 		req, err := labels.NewRequirement(label, selection.Exists, nil)

@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,16 +28,7 @@ import (
 func TestGather(t *testing.T) {
 	s := apitest.Start(t, apitest.ModuleFiles(t, "github.com/openshift/api", "config/v1/zz_generated.crd-manifests/*_networks.crd.yaml",
 		"network/v1/zz_generated.crd-manifests/*_clusternetworks.crd.yaml", "network/v1/zz_generated.crd-manifests/*_hostsubnets.crd.yaml")...)
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, configv1.Install, networkv1.Install} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
-	admin, err := client.New(s.Config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
+	admin := s.Client(t, clientgoscheme.AddToScheme, v1alpha1.AddToScheme, configv1.Install, networkv1.Install)
 	create := func(objects ...client.Object) {
 		t.Helper()
 		for _, o := range objects {

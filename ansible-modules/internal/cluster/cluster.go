@@ -48,12 +48,9 @@ func (a Access) Open(ctx context.Context, name string) (*kubeaccess.Access, erro
 // Client is an uncached client for the objects that the modules handle.
 func Client(acc *kubeaccess.Access) (client.Client, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{
-		corev1.AddToScheme, discoveryv1.AddToScheme, rbacv1.AddToScheme, authenticationv1.AddToScheme, v1alpha1.AddToScheme,
-	} {
-		if err := add(scheme); err != nil {
-			return nil, err
-		}
+	kinds := runtime.NewSchemeBuilder(corev1.AddToScheme, discoveryv1.AddToScheme, rbacv1.AddToScheme, authenticationv1.AddToScheme, v1alpha1.AddToScheme)
+	if err := kinds.AddToScheme(scheme); err != nil {
+		return nil, err
 	}
 	return client.New(acc.Config, client.Options{Scheme: scheme})
 }
