@@ -79,17 +79,19 @@ func WriteProductImages(ctx context.Context, version, dir string) ([]string, err
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(bin) }()
-	return buildImages(ctx, source, version, bin, dir, product(version), nil)
+	return buildImages(ctx, builder{source: source, version: version}, bin, dir, product(version), nil)
 }
 
-// writeImages builds all images of a lab into dir.
-func writeImages(ctx context.Context, source, version, dir string, more []image.Spec) ([]string, error) {
-	return buildImages(ctx, source, version, filepath.Join(dir, "bin"), dir, append(product(version), pause), more)
+// writeImages builds all images of the lab.
+func (l *Lab) writeImages(ctx context.Context, source, version string) ([]string, error) {
+	dir := l.path("images")
+	b := builder{source: source, version: version, group: l.cgroup("build")}
+	return buildImages(ctx, b, filepath.Join(dir, "bin"), dir, append(product(version), pause), l.ownSpecs())
 }
 
 // buildImages builds programs into bin and their images, and more, into dir, a tarball
 // each, and returns those. A tarball whose contents did not change is left as it is.
-func buildImages(ctx context.Context, source, version, bin, dir string, programs []program, more []image.Spec) ([]string, error) {
+func buildImages(ctx context.Context, b builder, bin, dir string, programs []program, more []image.Spec) ([]string, error) {
 	if err := tools.NeedGo(); err != nil {
 		return nil, err
 	}
@@ -101,7 +103,7 @@ func buildImages(ctx context.Context, source, version, bin, dir string, programs
 	var specs []image.Spec
 	for _, p := range programs {
 		binary := filepath.Join(bin, p.name)
-		if err := goBuild(ctx, source, p.pkg, binary, version); err != nil {
+		if err := b.build(ctx, p.pkg, binary); err != nil {
 			return nil, err
 		}
 		specs = append(specs, p.spec(p.ref, binary))
@@ -125,18 +127,31 @@ func tarName(ref string) string {
 
 const versionVariable = "github.com/sdn-tunnel/sdn-tunnel/internal/version.Version"
 
-// goBuild builds a static program of the source tree.
-func goBuild(ctx context.Context, source, pkg, out, version string) error {
+// builder builds static programs of a source tree.
+type builder struct {
+	source, version string
+	// group, if there is one, is the control group that builds run in.
+	group string
+}
+
+func (b builder) build(ctx context.Context, pkg, out string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags", "-s -w -X "+versionVariable+"="+version, "-o", out, "./"+pkg)
-	cmd.Dir = source
+		"-ldflags", "-s -w -X "+versionVariable+"="+b.version, "-o", out, "./"+pkg)
+	cmd.Dir = b.source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	b, err := cmd.CombinedOutput()
+	if b.group != "" {
+		group, err := machine.Into(b.group, cmd)
+		if err != nil {
+			return fmt.Errorf("build %s: %w", pkg, err)
+		}
+		defer group.Close()
+	}
+	said, err := cmd.CombinedOutput()
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("build %s: %w", pkg, context.Cause(ctx))
 	}
 	if err != nil {
-		return fmt.Errorf("build %s: %w\n%s", pkg, err, bytes.TrimSpace(b))
+		return fmt.Errorf("build %s: %w\n%s", pkg, err, bytes.TrimSpace(said))
 	}
 	return nil
 }
@@ -215,7 +230,7 @@ func (l *Lab) ReloadImages(ctx context.Context, version string) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	tars, err := writeImages(ctx, source, version, l.path("images"), l.ownSpecs())
+	tars, err := l.writeImages(ctx, source, version)
 	if err != nil {
 		return nil, err
 	}

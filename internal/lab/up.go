@@ -100,7 +100,7 @@ func (l *Lab) up(ctx context.Context) error {
 	tars := make(chan []string, 1)
 	images := func() []string { t := <-tars; tars <- t; return t }
 	group.Go(func() error {
-		t, err := writeImages(ctx, l.source, Version, l.path("images"), l.ownSpecs())
+		t, err := l.writeImages(ctx, l.source, Version)
 		tars <- t
 		l.step("images")
 		return err

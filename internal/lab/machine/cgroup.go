@@ -3,8 +3,10 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -40,6 +42,20 @@ func openGroup(path string) (*os.File, error) {
 		return nil, fmt.Errorf("control group: %w", err)
 	}
 	return os.Open(dir)
+}
+
+// Into has a command start in the control group path, so that KillAll ends it and what it
+// starts. The group is to be closed when the command has been started.
+func Into(path string, cmd *exec.Cmd) (group io.Closer, err error) {
+	f, err := openGroup(path)
+	if err != nil {
+		return nil, err
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(f.Fd())
+	return f, nil
 }
 
 // joinVersion1 moves the calling process into the group of the same path in every

@@ -31,11 +31,6 @@ func (s *Spec) Start(initCommand []string) error {
 	if err := removeGroups(s.Cgroup); err != nil {
 		return err
 	}
-	group, err := openGroup(s.Cgroup)
-	if err != nil {
-		return err
-	}
-	defer group.Close()
 	log, err := os.OpenFile(filepath.Join(s.LogDir(), "init.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
@@ -51,11 +46,14 @@ func (s *Spec) Start(initCommand []string) error {
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Setsid:      true,
-		Cloneflags:  syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC,
-		UseCgroupFD: true,
-		CgroupFD:    int(group.Fd()),
+		Setsid:     true,
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC,
 	}
+	group, err := Into(s.Cgroup, cmd)
+	if err != nil {
+		return err
+	}
+	defer group.Close()
 	err = underlay.InPath(s.NetNS, cmd.Start)
 	_ = w.Close()
 	if err != nil {
