@@ -15,6 +15,7 @@ import (
 // Exit codes of every command.
 const (
 	ExitFailed      = 1   // it could not be done, or pairs fail, or something is down
+	ExitBlind       = 2   // status, graph: something could not be read, so that nobody knows
 	ExitConflicts   = 2   // the plan has conflicts; ansible-playbook: a host failed
 	ExitInterrupted = 130 // ended by a signal
 )
@@ -28,7 +29,7 @@ encrypted. One inventory names the clusters.
    sdn-tunnel verify -i inventory
 
 Exit codes: 0 well; 1 failed, or verify found failing pairs, or status found something
-down; 2 plan found conflicts; deploy and teardown: 2 a cluster or node failed, 4 one was
+wrong; 2 plan found conflicts, status could not read a cluster; deploy and teardown: 2 a cluster or node failed, 4 one was
 unreachable, as ansible-playbook says it; 130 interrupted.`
 
 // New is the command line. files are the embedded playbooks; lab are the lab's commands.

@@ -45,7 +45,6 @@ func TestBadFlags(t *testing.T) {
 		"no inventory":          {[]string{"plan"}, "inventory"},
 		"inventory missing":     {[]string{"plan", "-i", "/nowhere/hosts.yml"}, "sdn-tunnel init writes one"},
 		"plan format":           {[]string{"plan", "-i", inv, "-o", "yaml"}, "want table or json"},
-		"status format":         {[]string{"status", "-i", inv, "-o", "xml"}, "want table or json"},
 		"verify format":         {[]string{"verify", "-i", inv, "-o", "junit"}, "want table or json"},
 		"variables":             {[]string{"plan", "-i", inv, "-e", "- a"}, "--extra-vars"},
 		"unknown flag":          {[]string{"deploy", "-i", inv, "--nope"}, "not defined"},

@@ -1,162 +1,213 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"text/tabwriter"
+	"sync"
+	"time"
 
 	ucli "github.com/urfave/cli/v2"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 
-	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/inventory"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/meshstatus"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/verify"
 )
 
 func statusCommand(files fs.FS) *ucli.Command {
 	return &ucli.Command{
-		Name: "status", Usage: "show the members and nodes of a mesh as each cluster sees them",
-		Description: "   sdn-tunnel status -i inventory\n   sdn-tunnel status -i inventory -o json\n\nExit code 1 if something is down.",
-		Flags:       append(inventoryFlags(), outputFlag("table or json")),
-		Action:      func(c *ucli.Context) error { return runStatus(c, files) },
+		Name: "status", Usage: "show how a mesh fares: clusters, links, nodes, and what is wrong",
+		Description: `   sdn-tunnel status -i inventory
+   sdn-tunnel status -i inventory -o wide          more of each node, all problems, warnings
+   sdn-tunnel status -i inventory --watch          again after each change
+   sdn-tunnel status -i inventory -o json | jq '.clusters[].problems'
+
+It reads the clusters' APIs and asks no node. Exit code 0: all is well; 1: something is
+not; 2: a cluster, or the inventory, could not be read.`,
+		Flags: append(inventoryFlags(), outputFlag("table, wide, json or yaml"), timeoutFlag(),
+			&ucli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on, and show it again after each change; JSON comes as one document a line"}),
+		Action: func(c *ucli.Context) error { return runStatus(c, files) },
 	}
 }
 
-// clusterStatus is what one cluster's API says of the mesh.
-type clusterStatus struct {
-	Cluster string                   `json:"cluster"`
-	Links   []v1alpha1.LinkedCluster `json:"linkedClusters"`
-	Nodes   []v1alpha1.TunnelNode    `json:"tunnelNodes"`
-	Down    []string                 `json:"down"`
+func timeoutFlag() ucli.Flag {
+	return &ucli.DurationFlag{Name: "timeout", Usage: "how long a cluster may take to answer", Value: 20 * time.Second}
 }
 
 func runStatus(c *ucli.Context, files fs.FS) error {
-	if err := wantOutput(c); err != nil {
-		return err
-	}
-	_, members, done, err := open(c, files)
+	write, err := statusWriter(c)
 	if err != nil {
-		return err
+		return codeError{err, ExitBlind}
+	}
+	options, done, err := statusOptions(c, files)
+	if err != nil {
+		return codeError{err, ExitBlind}
 	}
 	defer done()
-	all := make([]clusterStatus, len(members))
-	if err := parallel(len(members), func(i int) (err error) {
-		all[i], err = readStatus(c, members[i])
+	if c.Bool("watch") {
+		return watchStatus(c, options, write)
+	}
+	report := meshstatus.Make(time.Now(), meshstatus.Read(c.Context, options))
+	if err := write(report); err != nil {
 		return err
-	}); err != nil {
-		return err
 	}
-	down := 0
-	for i := range all {
-		all[i].Down = findDown(all[i])
-		down += len(all[i].Down)
-	}
-	if c.String("output") == "json" {
-		enc := json.NewEncoder(c.App.Writer)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(map[string]any{"ok": down == 0, "clusters": all})
-	} else {
-		err = writeStatus(c.App.Writer, all)
-	}
-	if err == nil && down > 0 {
-		err = codeError{fmt.Errorf("%d things are down", down), ExitFailed}
-	}
-	return err
+	return statusError(report)
 }
 
-func readStatus(c *ucli.Context, m member) (clusterStatus, error) {
-	s := clusterStatus{Cluster: m.name}
-	client, err := dynamic.NewForConfig(m.access.Config)
+// statusError is nil if all is well.
+func statusError(r meshstatus.Report) error {
+	switch r.Health() {
+	case meshstatus.Well:
+		return nil
+	case meshstatus.Unknown:
+		return codeError{errors.New(r.Summary()), ExitBlind}
+	}
+	return codeError{errors.New(r.Summary()), ExitFailed}
+}
+
+// statusWriter writes a report as the flags say.
+func statusWriter(c *ucli.Context) (func(meshstatus.Report) error, error) {
+	w := c.App.Writer
+	terminal := isTerminal(w)
+	switch output := c.String("output"); output {
+	case "table", "wide":
+		format := meshstatus.Format{Wide: output == "wide", Colour: terminal}
+		return func(r meshstatus.Report) error {
+			if c.Bool("watch") {
+				startOver(w, terminal, r.Time)
+			}
+			return r.WriteTable(w, format)
+		}, nil
+	case "json":
+		if c.Bool("watch") {
+			return func(r meshstatus.Report) error { return r.WriteLine(w) }, nil
+		}
+		return func(r meshstatus.Report) error { return r.WriteJSON(w) }, nil
+	case "yaml":
+		return func(r meshstatus.Report) error { return r.WriteYAML(w) }, nil
+	default:
+		return nil, fmt.Errorf("--output %q: want table, wide, json or yaml", output)
+	}
+}
+
+// startOver clears a terminal, and elsewhere sets off what follows.
+func startOver(w io.Writer, terminal bool, now time.Time) {
+	if terminal {
+		fmt.Fprint(w, "\x1b[H\x1b[2J")
+		return
+	}
+	fmt.Fprintf(w, "== %s\n", now.Format(time.RFC3339))
+}
+
+// redraw is how often ages are brought up to date on a terminal.
+const redraw = 10 * time.Second
+
+// watchStatus shows the mesh after each change until it is ended.
+func watchStatus(c *ucli.Context, options meshstatus.Options, write func(meshstatus.Report) error) error {
+	ctx, cancel := context.WithCancelCause(c.Context)
+	defer cancel(nil)
+	var mu sync.Mutex
+	var objects []meshstatus.Objects
+	last := ""
+	show := func(always bool) {
+		report := meshstatus.Make(time.Now(), objects)
+		said := content(report)
+		if said == last && !always {
+			return
+		}
+		last = said
+		if err := write(report); err != nil {
+			cancel(err)
+		}
+	}
+	if isTerminal(c.App.Writer) {
+		tick := time.NewTicker(redraw)
+		defer tick.Stop()
+		go func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+				}
+				mu.Lock()
+				if objects != nil {
+					show(true)
+				}
+				mu.Unlock()
+			}
+		}()
+	}
+	meshstatus.Watch(ctx, options, func(all []meshstatus.Objects) {
+		mu.Lock()
+		defer mu.Unlock()
+		objects = all
+		show(false)
+	})
+	if c.Err() != nil {
+		return nil // ended by who looked
+	}
+	return context.Cause(ctx)
+}
+
+// content is a report without its time, for comparison.
+func content(r meshstatus.Report) string {
+	r.Time = time.Time{}
+	text, err := json.Marshal(r)
 	if err != nil {
-		return s, fmt.Errorf("cluster %s: %w", m.name, err)
+		return err.Error()
 	}
-	read := func(resource string, into any) error {
-		list, err := client.Resource(v1alpha1.GroupVersion.WithResource(resource)).List(c.Context, metav1.ListOptions{})
-		if err != nil {
-			return fmt.Errorf("cluster %s: list %s: %w (was it deployed?)", m.name, resource, err)
-		}
-		return runtime.DefaultUnstructuredConverter.FromUnstructured(list.UnstructuredContent(), into)
-	}
-	var links v1alpha1.LinkedClusterList
-	var nodes v1alpha1.TunnelNodeList
-	if err := errors.Join(read("linkedclusters", &links), read("tunnelnodes", &nodes)); err != nil {
-		return s, err
-	}
-	s.Links, s.Nodes = links.Items, nodes.Items
-	return s, nil
+	return string(text)
 }
 
-// findDown names what is not as it should be in one cluster.
-func findDown(s clusterStatus) []string {
-	down := []string{}
-	note := func(what string, conditions []metav1.Condition) {
-		for _, c := range conditions {
-			if c.Status != metav1.ConditionTrue {
-				down = append(down, fmt.Sprintf("%s: %s is %s: %s: %s", what, c.Type, c.Status, c.Reason, c.Message))
-			}
-		}
+// statusOptions reads the inventory; done logs out of the clusters that were opened.
+func statusOptions(c *ucli.Context, files fs.FS) (meshstatus.Options, func(), error) {
+	s, err := source(c)
+	if err != nil {
+		return meshstatus.Options{}, nil, err
 	}
-	if len(s.Links) == 0 {
-		down = append(down, "no LinkedCluster: deploy has not run")
+	s.Playbooks = files
+	inv, err := inventory.Load(c.Context, s)
+	if err != nil {
+		return meshstatus.Options{}, nil, err
 	}
-	for _, l := range s.Links {
-		note("LinkedCluster "+l.Name, l.Status.Conditions)
+	o := meshstatus.Options{Namespace: inv.String("namespace", verify.DefaultTunnelNamespace), Timeout: c.Duration("timeout")}
+	var doors []*door
+	for _, cluster := range inv.Clusters {
+		d := &door{args: cluster.Access}
+		doors = append(doors, d)
+		o.Members = append(o.Members, meshstatus.Member{Name: cluster.Name, Open: d.open})
 	}
-	local := 0
-	for _, n := range s.Nodes {
-		note("TunnelNode "+n.Name, n.Status.Conditions)
-		if n.Spec.Cluster != s.Cluster {
-			continue
-		}
-		local++
-		switch p := n.Status.Peers; {
-		case p == nil:
-			down = append(down, "TunnelNode "+n.Name+": its agent has said nothing yet")
-		case p.Stale+p.Never > 0:
-			down = append(down, fmt.Sprintf("TunnelNode %s: of %d peers, %d stale, %d never", n.Name, p.Configured, p.Stale, p.Never))
-		}
-	}
-	if local == 0 {
-		down = append(down, "no TunnelNode of its own: no agent runs")
-	}
-	return down
+	return o, func() {
+		_ = parallel(len(doors), func(i int) error { return doors[i].close(context.WithoutCancel(c.Context)) })
+	}, nil
 }
 
-func writeStatus(w io.Writer, all []clusterStatus) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "IN\tNODE\tENDPOINT\tCABLE\tMTU\tPEERS UP\tSTALE\tNEVER\tSINCE")
-	for _, s := range all {
-		for _, n := range s.Nodes {
-			if n.Spec.Cluster != s.Cluster {
-				continue
-			}
-			endpoint, peers := "-", v1alpha1.PeerCounts{}
-			if e := n.Spec.Endpoint; e != nil {
-				endpoint = fmt.Sprintf("%s:%d", e.Host, e.Port)
-			}
-			if n.Status.Peers != nil {
-				peers = *n.Status.Peers
-			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%d of %d\t%d\t%d\t%s\n", s.Cluster, n.Spec.Node, endpoint, n.Status.Cable,
-				n.Status.MTU, peers.Up, peers.Configured, peers.Stale, peers.Never, n.CreationTimestamp.UTC().Format("2006-01-02 15:04"))
-		}
+// door is the way into one cluster, that may be shut now and open later.
+type door struct {
+	args   kubeaccess.Args
+	mu     sync.Mutex
+	access *kubeaccess.Access
+}
+
+func (d *door) open(ctx context.Context) (*rest.Config, error) {
+	access, err := kubeaccess.Open(ctx, d.args)
+	if err != nil {
+		return nil, err
 	}
-	fmt.Fprintln(tw, "\nIN\tMEMBER\tPODS\tSERVICES\tNODES\tREFUSED")
-	for _, s := range all {
-		for _, l := range s.Links {
-			fmt.Fprintf(tw, "%s\t%s\t%v\t%v\t%d\t%d\n", s.Cluster, l.Name, l.Spec.PodCIDRs, l.Spec.ServiceCIDRs, l.Status.Nodes, l.Status.Refused)
-		}
-	}
-	if err := tw.Flush(); err != nil {
-		return err
-	}
-	for _, s := range all {
-		for _, d := range s.Down {
-			fmt.Fprintf(w, "down: %s: %s\n", s.Cluster, d)
-		}
-	}
-	return nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.access = access
+	return access.Config, nil
+}
+
+func (d *door) close(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.access.Close(ctx)
 }

@@ -3,29 +3,20 @@ package verify
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/table"
 	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/probe"
-)
-
-// Colours of a terminal (ECMA-48).
-const (
-	green = "\x1b[32m"
-	red   = "\x1b[31m"
-	dim   = "\x1b[2m"
-	reset = "\x1b[0m"
 )
 
 // WriteTable writes the report for people, in colour if the reader is a terminal.
 func (r Report) WriteTable(w io.Writer, colour bool) error {
-	t := table{colour: colour}
-	t.row("KIND", "FROM", "TO", "ICMP", "TCP", "UDP", "TRANSFER", "DF", "SOURCE", "RTT", "")
+	t := table.Table{Colour: colour, Of: verdictColour}
+	t.Row("KIND", "FROM", "TO", "ICMP", "TCP", "UDP", "TRANSFER", "DF", "SOURCE", "RTT", "")
 	for _, p := range r.Pairs {
-		t.row(pairCells(p)...)
+		t.Row(pairCells(p)...)
 	}
-	if err := t.write(w); err != nil {
+	if err := t.Write(w); err != nil {
 		return err
 	}
 	for _, p := range r.Pairs {
@@ -43,11 +34,11 @@ func (r Report) WriteTable(w io.Writer, colour bool) error {
 	if err := r.writeServices(w, colour); err != nil {
 		return err
 	}
-	mark := green
+	mark := table.Green
 	if !r.OK() {
-		mark = red
+		mark = table.Red
 	}
-	_, err := fmt.Fprintf(w, "\n%s in %.1f s\n", t.paint(mark, r.Summary()), r.DurationSeconds)
+	_, err := fmt.Fprintf(w, "\n%s in %.1f s\n", t.Paint(mark, r.Summary()), r.DurationSeconds)
 	return err
 }
 
@@ -56,15 +47,15 @@ func (r Report) writeServices(w io.Writer, colour bool) error {
 	if len(r.Services) == 0 {
 		return nil
 	}
-	t := table{colour: colour}
-	t.row("SERVICE BY", "FROM", "TO", "ASKED", "TCP", "UDP", "PODS", "SOURCE", "")
+	t := table.Table{Colour: colour, Of: verdictColour}
+	t.Row("SERVICE BY", "FROM", "TO", "ASKED", "TCP", "UDP", "PODS", "SOURCE", "")
 	for _, s := range r.Services {
-		t.row(serviceCells(s)...)
+		t.Row(serviceCells(s)...)
 	}
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	if err := t.write(w); err != nil {
+	if err := t.Write(w); err != nil {
 		return err
 	}
 	for _, s := range r.Services {
@@ -128,45 +119,13 @@ func pairCells(p Pair) []string {
 	return append(cells, rtt, verdict)
 }
 
-// table aligns columns by what is seen, not by colour codes.
-type table struct {
-	colour bool
-	rows   [][]string
-}
-
-func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
-
-func (t *table) paint(colour, s string) string {
-	if !t.colour || s == "" {
-		return s
+// verdictColour is the colour of a cell.
+func verdictColour(cell string) string {
+	switch cell {
+	case "FAIL", "FAILED":
+		return table.Red
+	case "OK":
+		return table.Green
 	}
-	return colour + s + reset
-}
-
-func (t *table) write(w io.Writer) error {
-	widths := map[int]int{}
-	for _, row := range t.rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for n, row := range t.rows {
-		var line strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
-			switch {
-			case n == 0:
-				cell = t.paint(dim, cell)
-			case cell == "FAIL" || cell == "FAILED":
-				cell = t.paint(red, cell)
-			case cell == "OK":
-				cell = t.paint(green, cell)
-			}
-			line.WriteString(cell + pad)
-		}
-		if _, err := fmt.Fprintln(w, strings.TrimRight(line.String(), " ")); err != nil {
-			return err
-		}
-	}
-	return nil
+	return ""
 }
