@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,38 +78,51 @@ func (o *OVS) State(ctx context.Context, bridge, port string) (State, error) {
 	if _, err := os.Stat(filepath.Join(o.runDir, "db.sock")); errors.Is(err, fs.ErrNotExist) {
 		return State{}, fmt.Errorf("%w (no socket in %s: %w)", ErrNoOVS, o.runDir, fs.ErrNotExist)
 	}
-	rows, err := o.find(ctx, "bridge", bridge, bridgeColumns)
+	rows, err := o.find(ctx, query{"bridge", bridge, bridgeColumns}, query{"port", port, portColumns}, query{"interface", port, interfaceColumns})
 	if err != nil {
 		return State{}, fmt.Errorf("%w: %w", ErrNoOVS, err)
 	}
-	if len(rows) == 0 {
+	bridges, ports, interfaces := rows[0], rows[1], rows[2]
+	if len(bridges) == 0 {
 		return State{}, fmt.Errorf("bridge %s: %w", bridge, ErrNoBridge)
 	}
-	s := State{DatapathType: parseBridge(rows[0])}
-	if out, err := o.vsctl(ctx, "list-ports", bridge); err != nil {
-		return s, err
-	} else if !contains(out, port) {
+	datapath, onBridge := parseBridge(bridges[0])
+	s := State{DatapathType: datapath}
+	if len(ports) == 0 || !slices.Contains(onBridge, parsePort(ports[0])) {
 		return s, nil
 	}
 	s.OnBridge = true
-	if rows, err = o.find(ctx, "interface", port, interfaceColumns); err != nil || len(rows) == 0 {
-		return s, err
+	if len(interfaces) > 0 {
+		parseInterface(interfaces[0], &s)
 	}
-	parseInterface(rows[0], &s)
 	return s, nil
 }
 
-// find returns the columns of the rows of a table that have that name.
-func (o *OVS) find(ctx context.Context, table, name, columns string) ([][]json.RawMessage, error) {
-	out, err := o.vsctl(ctx, "--format=json", "--columns="+columns, "find", table, "name="+name)
+// query asks for columns of the rows of a table that have a name.
+type query struct{ table, name, columns string }
+
+// find gives the rows for each query. All is asked in one run of the program: that, not
+// the answer, is what it costs.
+func (o *OVS) find(ctx context.Context, queries ...query) ([][][]json.RawMessage, error) {
+	args := []string{"--format=json"}
+	for _, q := range queries {
+		args = append(args, "--", "--columns="+q.columns, "find", q.table, "name="+q.name)
+	}
+	out, err := o.vsctl(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := parseRows(out, strings.Count(columns, ",")+1)
-	if err != nil {
-		return nil, fmt.Errorf("read what ovs-vsctl says of %s %s: %w", table, name, err)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != len(queries) {
+		return nil, fmt.Errorf("ovs-vsctl answered %d questions with %d lines", len(queries), len(lines))
 	}
-	return rows, nil
+	all := make([][][]json.RawMessage, len(queries))
+	for i, q := range queries {
+		if all[i], err = parseRows(lines[i], strings.Count(q.columns, ",")+1); err != nil {
+			return nil, fmt.Errorf("read what ovs-vsctl says of %s %s: %w", q.table, q.name, err)
+		}
+	}
+	return all, nil
 }
 
 // AddPort adds the port and tags port and interface.

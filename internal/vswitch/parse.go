@@ -11,7 +11,8 @@ import (
 
 // The columns that parseBridge and parseInterface read, in their order.
 const (
-	bridgeColumns    = "datapath_type"
+	bridgeColumns    = "datapath_type,ports"
+	portColumns      = "_uuid"
 	interfaceColumns = "ofport,external_ids,error,ifindex"
 )
 
@@ -31,10 +32,41 @@ func parseRows(out string, columns int) ([][]json.RawMessage, error) {
 	return reply.Data, nil
 }
 
-// parseBridge reads the datapath's type; an unset one is "".
-func parseBridge(row []json.RawMessage) (datapathType string) {
+// parseBridge reads the datapath's type; an unset one is "". ports are the identities of
+// the bridge's ports.
+func parseBridge(row []json.RawMessage) (datapathType string, ports []string) {
 	_ = json.Unmarshal(row[0], &datapathType)
-	return datapathType
+	return datapathType, parseUUIDs(row[1])
+}
+
+// parsePort reads a port's identity.
+func parsePort(row []json.RawMessage) string {
+	if ids := parseUUIDs(row[0]); len(ids) == 1 {
+		return ids[0]
+	}
+	return ""
+}
+
+// parseUUIDs reads ["uuid",id], or a set of such: ["set",[["uuid",id],…]].
+func parseUUIDs(cell json.RawMessage) []string {
+	var one [2]string
+	if json.Unmarshal(cell, &one) == nil && one[0] == "uuid" {
+		return []string{one[1]}
+	}
+	var parts []json.RawMessage
+	var kind string
+	var members []json.RawMessage
+	if json.Unmarshal(cell, &parts) != nil || len(parts) != 2 ||
+		json.Unmarshal(parts[0], &kind) != nil || kind != "set" || json.Unmarshal(parts[1], &members) != nil {
+		return nil
+	}
+	var ids []string
+	for _, m := range members {
+		if json.Unmarshal(m, &one) == nil && one[0] == "uuid" {
+			ids = append(ids, one[1])
+		}
+	}
+	return ids
 }
 
 // parseInterface adds to s what the interface's row says. A cell that is an empty set
@@ -72,16 +104,6 @@ func parseMap(cell json.RawMessage) map[string]string {
 		m[p[0]] = p[1]
 	}
 	return m
-}
-
-// contains tells whether one of the lines is line.
-func contains(lines, line string) bool {
-	for l := range strings.Lines(lines) {
-		if strings.TrimSpace(l) == line {
-			return true
-		}
-	}
-	return false
 }
 
 var ourCookie = fmt.Sprintf("cookie=%#x", ovsflow.Cookie)

@@ -2,6 +2,7 @@ package vswitch
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 )
 
@@ -45,6 +46,21 @@ func TestParseInterface(t *testing.T) {
 	}
 }
 
+func TestParseUUIDs(t *testing.T) {
+	for cell, want := range map[string][]string{
+		`["uuid","a"]`:                        {"a"},
+		`["set",[["uuid","a"],["uuid","b"]]]`: {"a", "b"},
+		`["set",[]]`:                          nil,
+		`["named-uuid","a"]`:                  nil,
+		`"a"`:                                 nil,
+		`["set",["a"]]`:                       nil,
+	} {
+		if got := parseUUIDs(json.RawMessage(cell)); !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", cell, got, want)
+		}
+	}
+}
+
 func TestParseRowsRefuses(t *testing.T) {
 	for name, out := range map[string]string{
 		"nothing":            "",
@@ -81,13 +97,14 @@ func TestConcernsUs(t *testing.T) {
 // FuzzParseRows: whatever ovs-vsctl prints is read or refused, and only a row that says
 // so is ours.
 func FuzzParseRows(f *testing.F) {
-	f.Add(`{"data":[["netdev"]],"headings":["datapath_type"]}`)
+	f.Add(`{"data":[["netdev",["uuid","a"]]],"headings":["datapath_type","ports"]}`)
 	f.Add(`{"data":[[5,["map",[["sdn-tunnel","port"]]],["set",[]],5]]}`)
 	f.Add(`{"data":[[-1,["map",[]],"could not open network device",0]]}`)
 	f.Fuzz(func(t *testing.T, out string) {
-		if rows, err := parseRows(out, 1); err == nil {
+		if rows, err := parseRows(out, 2); err == nil {
 			for _, r := range rows {
 				parseBridge(r)
+				parsePort(r)
 			}
 		}
 		rows, err := parseRows(out, 4)
