@@ -48,31 +48,56 @@ func (p *Planner) follow(v View) (DataPlane, bool) {
 	if max(len(gone), len(come)) > fewNodes {
 		return DataPlane{}, false
 	}
-	peers := slices.Clone(p.dp.Peers)
 	for i := range gone {
 		if gone[i].Ref == v.Self {
 			return DataPlane{}, false
 		}
 		p.judge.forget(&gone[i])
-		peers = slices.DeleteFunc(peers, func(o Peer) bool { return o.Ref == gone[i].Ref })
 	}
+	fresh := make([]Peer, 0, len(come))
 	for i := range come {
 		m, ok := p.judge.admit(&come[i])
 		if !ok || m.Ref == v.Self {
 			p.judge = nil // it knows half of the view
 			return DataPlane{}, false
 		}
-		if m.Cluster == v.Self.Cluster {
-			continue
+		if m.Cluster != v.Self.Cluster {
+			fresh = append(fresh, Peer{Ref: m.Ref, PublicKey: m.PublicKey, Endpoint: m.Endpoint, AllowedIPs: sortedPrefixes(m.owned())})
 		}
-		at, _ := slices.BinarySearchFunc(peers, m.Ref, func(o Peer, r Ref) int { return compareRefs(o.Ref, r) })
-		peers = slices.Insert(peers, at, Peer{Ref: m.Ref, PublicKey: m.PublicKey, Endpoint: m.Endpoint, AllowedIPs: sortedPrefixes(m.owned())})
 	}
+	peers := replaced(p.dp.Peers, gone, fresh)
 	dp := p.dp
 	if dp.Peers = peers; len(peers) == 0 {
 		dp.Peers = nil
 	}
 	return dp, true
+}
+
+// replaced are the peers without those nodes that are gone, and with the fresh ones.
+func replaced(before []Peer, gone []Node, fresh []Peer) []Peer {
+	search := func(peers []Peer, r Ref) (int, bool) {
+		return slices.BinarySearchFunc(peers, r, func(p Peer, r Ref) int { return compareRefs(p.Ref, r) })
+	}
+	peers := make([]Peer, len(before), len(before)+len(fresh))
+	copy(peers, before)
+	for i := range gone {
+		r := gone[i].Ref
+		if slices.ContainsFunc(fresh, func(p Peer) bool { return p.Ref == r }) {
+			continue // it has only changed
+		}
+		if at, there := search(peers, r); there {
+			peers = slices.Delete(peers, at, at+1)
+		}
+	}
+	for _, p := range fresh {
+		at, there := search(peers, p.Ref)
+		if there {
+			peers[at] = p
+		} else {
+			peers = slices.Insert(peers, at, p)
+		}
+	}
+	return peers
 }
 
 // sameClusters tells whether two views are of one node of the same members, none of which
