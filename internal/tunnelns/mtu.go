@@ -43,10 +43,17 @@ const MinTunnelMTU = minMTU
 // the narrowest: a peer reached by IPv6 takes 20 bytes from the others only where its
 // own way is not wider by as much.
 func MeasureMTU(node Namespace, peers []mesh.Peer, podLink string, limit int) (MTU, error) {
-	var m MTU
-	err := node.with(func(h *netlink.Handle) error {
+	m, _, err := measureMTU(node, peers, podLink, limit)
+	return m, err
+}
+
+// measureMTU also gives the links that were looked at, by their indexes.
+func measureMTU(node Namespace, peers []mesh.Peer, podLink string, limit int) (m MTU, looked map[int]bool, err error) {
+	looked = map[int]bool{}
+	err = node.with(func(h *netlink.Handle) error {
 		if l, err := h.LinkByName(podLink); err == nil {
 			m.Pods = l.Attrs().MTU
+			looked[l.Attrs().Index] = true
 		}
 		list, err := h.LinkList()
 		if err != nil {
@@ -56,18 +63,18 @@ func MeasureMTU(node Namespace, peers []mesh.Peer, podLink string, limit int) (M
 		for _, l := range list {
 			byIndex[l.Attrs().Index] = l.Attrs()
 		}
+		count := func(r *netlink.Route, ipv6 bool) {
+			mtu := routeMTU(r, byIndex, looked)
+			if mtu > 0 {
+				m.Underlay, m.Tunnel = least(m.Underlay, mtu), least(m.Tunnel, tunnelMTU(mtu, ipv6))
+			}
+		}
 		for _, p := range peers {
-			a, err := netip.ParseAddr(p.Endpoint.Host)
-			if err != nil {
-				continue
-			}
-			if mtu := pathMTU(h, a.Unmap(), byIndex); mtu > 0 {
-				m.Underlay, m.Tunnel = least(m.Underlay, mtu), least(m.Tunnel, tunnelMTU(mtu, a.Unmap().Is6()))
+			if a, err := netip.ParseAddr(p.Endpoint.Host); err == nil {
+				count(routeTo(h, a.Unmap()), a.Unmap().Is6())
 			}
 		}
-		if mtu := defaultRouteMTU(h, byIndex); mtu > 0 {
-			m.Underlay, m.Tunnel = least(m.Underlay, mtu), least(m.Tunnel, tunnelMTU(mtu, false))
-		}
+		count(defaultRoute(h), false)
 		if m.Underlay == 0 {
 			m.Underlay, m.Tunnel = defaultMTU, tunnelMTU(defaultMTU, false)
 		}
@@ -76,7 +83,7 @@ func MeasureMTU(node Namespace, peers []mesh.Peer, podLink string, limit int) (M
 	if limit > 0 {
 		m.Tunnel = min(m.Tunnel, limit)
 	}
-	return m, err
+	return m, looked, err
 }
 
 // least is the smaller one, where 0 is not known yet.
@@ -97,12 +104,12 @@ func tunnelMTU(underlay int, ipv6 bool) int {
 	return max(underlay-overhead, minMTU)
 }
 
-// defaultRouteMTU is what the best default route of the main table carries, 0 if there is
-// none. No address is asked for: any could be the node's own.
-func defaultRouteMTU(h *netlink.Handle, links map[int]*netlink.LinkAttrs) int {
+// defaultRoute is the best default route of the main table, nil if there is none. No
+// address is asked for: any could be the node's own.
+func defaultRoute(h *netlink.Handle) *netlink.Route {
 	routes, err := h.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 	if err != nil {
-		return 0
+		return nil
 	}
 	var best *netlink.Route
 	for i, r := range routes {
@@ -111,23 +118,24 @@ func defaultRouteMTU(h *netlink.Handle, links map[int]*netlink.LinkAttrs) int {
 			best = &routes[i]
 		}
 	}
-	if best == nil {
-		return 0
-	}
-	return routeMTU(*best, links)
+	return best
 }
 
-// pathMTU is the MTU of the route to a, 0 if there is none or it leads to the node itself.
-func pathMTU(h *netlink.Handle, a netip.Addr, links map[int]*netlink.LinkAttrs) int {
+// routeTo is the route to a, nil if there is none or it leads to the node itself.
+func routeTo(h *netlink.Handle, a netip.Addr) *netlink.Route {
 	routes, err := h.RouteGet(a.AsSlice())
 	if err != nil || len(routes) == 0 || routes[0].Type == unix.RTN_LOCAL {
-		return 0
+		return nil
 	}
-	return routeMTU(routes[0], links)
+	return &routes[0]
 }
 
-// routeMTU is the route's own MTU, else that of its narrowest link.
-func routeMTU(r netlink.Route, links map[int]*netlink.LinkAttrs) int {
+// routeMTU is the route's own MTU, else that of its narrowest link; 0 without a route. It
+// notes the links that it looked at.
+func routeMTU(r *netlink.Route, links map[int]*netlink.LinkAttrs, looked map[int]bool) int {
+	if r == nil {
+		return 0
+	}
 	mtu := 0
 	hops := []int{r.LinkIndex}
 	for _, hop := range r.MultiPath {
@@ -136,6 +144,7 @@ func routeMTU(r netlink.Route, links map[int]*netlink.LinkAttrs) int {
 	for _, index := range hops {
 		if link := links[index]; link != nil && link.Flags&net.FlagLoopback == 0 {
 			mtu = least(mtu, link.MTU)
+			looked[index] = true
 		}
 	}
 	if r.MTU > 0 && r.MTU < mtu {

@@ -11,15 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncPair makes the veth pair: as large as the underlay, so that whatever a pod sends
-// gets as far as the namespace, where "too big" can be answered.
+// syncPair makes the veth pair: as large as pods and underlay, so that whatever a pod sends
+// gets as far as the namespace, where "too big" can be answered. A switch drops in silence
+// what is larger than its port; and pods keep their MTU when the underlay's becomes smaller.
 func (p *Part) syncPair(mtu MTU) (changes []string, err error) {
+	size := max(mtu.Pods, mtu.Underlay)
 	err = p.cfg.Node.with(func(node *netlink.Handle) error {
 		return p.cfg.Namespace.with(func(inside *netlink.Handle) error {
 			if p.isPair(node, inside) {
 				return nil
 			}
-			if err := p.makePair(node, inside, mtu.Underlay); err != nil {
+			if err := p.makePair(node, inside, size); err != nil {
 				return err
 			}
 			changes = append(changes, fmt.Sprintf("veth pair %s-%s made", p.cfg.Inside, p.cfg.Outside))
@@ -35,7 +37,7 @@ func (p *Part) syncPair(mtu MTU) (changes []string, err error) {
 		noop bool
 	}{{p.cfg.Namespace, p.cfg.Inside, true}, {p.cfg.Node, p.cfg.Outside, false}} {
 		err := end.ns.with(func(h *netlink.Handle) error {
-			done, err := syncLink(h, end.name, mtu.Underlay, end.noop)
+			done, err := syncLink(h, end.name, size, end.noop)
 			changes = append(changes, done...)
 			return err
 		})

@@ -74,8 +74,9 @@ type Part struct {
 	rules []rule // of the last load; Apply's alone
 	table string // what nft showed of it
 
-	mu  sync.Mutex
-	mtu MTU
+	mu     sync.Mutex
+	mtu    MTU
+	looked map[int]bool // the node's links, by index, that the MTU was read from
 }
 
 // New checks the configuration; it touches nothing.
@@ -104,14 +105,10 @@ func (p *Part) MTU() MTU {
 
 // Apply makes the namespace and everything of this part in it equal to dp.
 func (p *Part) Apply(ctx context.Context, dp mesh.DataPlane) ([]string, error) {
-	mtu, err := MeasureMTU(p.cfg.Node, dp.Peers, p.cfg.PodLink, p.cfg.MTU)
+	mtu, changes, err := p.measure(dp)
 	if err != nil {
 		return nil, fmt.Errorf("measure the MTU: %w", err)
 	}
-	p.mu.Lock()
-	p.mtu = mtu
-	p.mu.Unlock()
-	var changes []string
 	steps := []func() ([]string, error){
 		p.syncNamespace,
 		func() ([]string, error) { return p.syncPair(mtu) },
@@ -129,6 +126,23 @@ func (p *Part) Apply(ctx context.Context, dp mesh.DataPlane) ([]string, error) {
 		}
 	}
 	return changes, nil
+}
+
+// measure reads the MTU. That it is another than before is a change, also where nothing of
+// this part depends on it: the parts after this one have links and routes that do.
+func (p *Part) measure(dp mesh.DataPlane) (m MTU, changes []string, err error) {
+	m, looked, err := measureMTU(p.cfg.Node, dp.Peers, p.cfg.PodLink, p.cfg.MTU)
+	if err != nil {
+		return m, nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mtu != (MTU{}) && p.mtu != m {
+		changes = append(changes, fmt.Sprintf("MTU of the underlay %d, tunnel %d, pods %d; was %d, %d, %d",
+			m.Underlay, m.Tunnel, m.Pods, p.mtu.Underlay, p.mtu.Tunnel, p.mtu.Pods))
+	}
+	p.mtu, p.looked = m, looked
+	return m, changes, nil
 }
 
 func (p *Part) syncNamespace() ([]string, error) {
@@ -190,7 +204,7 @@ func (p *Part) syncAddress(want netip.Addr) (changes []string, err error) {
 func (p *Part) syncRoutes(dp mesh.DataPlane, mtu MTU) (changes []string, err error) {
 	var want []Route
 	for _, dst := range slices.Concat(dp.Local, dp.LocalPods) {
-		r := Route{Dst: dst, MTU: min(mtu.Pods, mtu.Underlay)}
+		r := Route{Dst: dst, MTU: mtu.Pods}
 		if SameFamily(dst.Addr(), dp.TunnelAddress) {
 			r.Source = dp.TunnelAddress
 		}

@@ -2,6 +2,7 @@ package tunnelns
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -132,17 +133,28 @@ func (p *Part) concernsClamp(e Event) bool {
 	return e.Type == 0 || ok && family == unix.NFPROTO_INET && table == Table
 }
 
-// concernsNode leaves out what pods' comings and goings cause: veth links of others,
-// and neighbours.
+// concernsNode leaves out what pods' comings and goings cause: veth links of others, and
+// neighbours. A veth by which the underlay is reached, as in nodes that are containers, is
+// not left out.
 func (p *Part) concernsNode(e Event) bool {
 	switch e.Type {
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		return false
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		name, kind := linkOf(e)
-		return kind != "veth" || name == p.cfg.Outside
+		return kind != "veth" || name == p.cfg.Outside || p.looksAt(e)
 	}
 	return true
+}
+
+// looksAt tells whether the link of an event is one whose MTU counts.
+func (p *Part) looksAt(e Event) bool {
+	if len(e.Data) < unix.SizeofIfInfomsg {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.looked[int(int32(binary.NativeEndian.Uint32(e.Data[4:])))] // ifi_index
 }
 
 // linkOf reads a link's name and kind from an RTM_NEWLINK or RTM_DELLINK.

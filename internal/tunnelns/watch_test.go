@@ -37,3 +37,51 @@ func TestKeepWatchingSaysOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestFollowsUplink: the MTU of the link to the underlay is followed, though it is a veth
+// as pods' links are; and the parts after this one are told, though nothing of it changes.
+func TestFollowsUplink(t *testing.T) {
+	p := newPart(t)
+	apply(t, p, plan())
+	ctx, cancel := context.WithCancel(t.Context())
+	events, done := make(chan struct{}, 64), make(chan error, 1)
+	go func() { done <- p.Watch(ctx, func() { events <- struct{}{} }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	quiet := func() {
+		for {
+			select {
+			case <-events:
+			case <-time.After(300 * time.Millisecond):
+				return
+			}
+		}
+	}
+	quiet()
+	sh(t, "ip -n %s link add pod0 type veth peer name pod1", name(p.cfg.Node))
+	select {
+	case <-events:
+		t.Error("a pod's link was taken for the underlay's")
+	case <-time.After(300 * time.Millisecond):
+	}
+	for _, mtu := range []int{1400, 1300} {
+		sh(t, "ip -n %s link set eth0 mtu %d", name(p.cfg.Node), mtu)
+		select {
+		case <-events:
+		case <-time.After(5 * time.Second):
+			t.Fatalf("mtu %d: not noticed", mtu)
+		}
+		if changes := apply(t, p, plan()); len(changes) == 0 || p.MTU().Underlay != mtu {
+			t.Errorf("mtu %d: %+v after %q", mtu, p.MTU(), changes)
+		}
+		// What pods send must get as far as the namespace.
+		if link := sh(t, "ip -n %s -o link show sdntun1", name(p.cfg.Node)); !strings.Contains(link, "mtu 1450 ") {
+			t.Errorf("mtu %d: the pair is %s, want 1450 as the pods have it", mtu, link)
+		}
+		quiet()
+	}
+}
