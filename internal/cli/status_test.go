@@ -75,6 +75,21 @@ func TestStatusExitCodes(t *testing.T) {
 			}
 		})
 	}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"-i", both, "--nodes"}, 0, "</svg>"},
+		{[]string{"-i", both, "-o", "mermaid"}, 0, ":::unknown"},
+		{[]string{"-i", inventoryOf(t, map[string]string{"west": kubeconfig(t)})}, ExitBlind, ""},
+		{[]string{"-i", both, "-o", "png"}, ExitBlind, ""},
+	} {
+		out, err := run(t, append([]string{"graph"}, c.args...)...)
+		if code := ExitCode(err, false); code != c.code || !strings.Contains(out, c.says) {
+			t.Errorf("graph %v: exit code %d, want %d: %v\n%s", c.args, code, c.code, err, out)
+		}
+	}
 	out, err := run(t, "status", "-i", both, "-o", "json")
 	var got status
 	if json.Unmarshal([]byte(out), &got) != nil || got.OK || len(got.Clusters) != 2 || got.Clusters[0].Error != "" || got.Clusters[1].Error == "" {

@@ -60,7 +60,7 @@ func (j *judge) nodes() {
 			n.Health = Degraded
 		}
 		if pod := agents[tn.Spec.Node]; len(j.objects.Pods) > 0 && (pod == nil || !podReady(pod)) {
-			n.Health = worse(n.Health, Degraded)
+			n.Health = Worse(n.Health, Degraded)
 		}
 		j.cluster.Nodes = append(j.cluster.Nodes, n)
 	}

@@ -190,8 +190,8 @@ func (r Report) WriteYAML(w io.Writer) error {
 // rank orders healths.
 var rank = map[Health]int{Well: 0, Degraded: 1, Unknown: 2, Down: 3}
 
-// worse is the worse of two.
-func worse(a, b Health) Health {
+// Worse is the worse of two.
+func Worse(a, b Health) Health {
 	if rank[b] > rank[a] {
 		return b
 	}
