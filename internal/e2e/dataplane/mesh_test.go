@@ -35,6 +35,8 @@ func TestKernelMesh(t *testing.T) {
 		{"agent upgraded", testAgentUpgraded},
 		{"clamp", testClamp},
 		{"too big", testTooBig},
+		{"MTU", testMTU},
+		{"MTU shrinks", testShrinks},
 		{"networkpolicy", testReach},
 		{"replies are known", testReplies},
 		{"drift", testDrift},
@@ -48,7 +50,7 @@ func TestKernelMesh(t *testing.T) {
 }
 
 // with reports to a part of the test.
-func (w *world) with(t *testing.T) *world {
+func (w *world) with(t testing.TB) *world {
 	w.t = t
 	for _, n := range w.nodes {
 		n.t = t

@@ -10,9 +10,6 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 )
 
-// tunnelMTU is what WireGuard's 60 bytes leave of the underlay's.
-const tunnelMTU = underlayMTU - 60
-
 // testClamp has pods talk TCP whose own MTU is larger than the tunnel's, and looks at
 // what the other end gets.
 func testClamp(t *testing.T, w *world) {
@@ -23,7 +20,7 @@ func testClamp(t *testing.T, w *world) {
 	if _, err := ask(client.network(), "tcp4", server, patience); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{fmt.Sprint(tunnelMTU - 40)}
+	want := []string{fmt.Sprint(tunnelMTU(underlayMTU) - 40)}
 	if got := server.segments(t); !slices.Equal(got, want) {
 		t.Errorf("the SYN that the server got says segments of %v, want %v", got, want)
 	}
@@ -68,18 +65,18 @@ func testTooBig(t *testing.T, w *world) {
 			to = w.pod("east-1", open)
 		}
 		said := tooBig(from.network(), to)
-		want := fmt.Sprintf("From %s icmp_seq=1 Frag needed and DF set (mtu = %d)", from.node.tunnel, tunnelMTU)
+		want := fmt.Sprintf("From %s icmp_seq=1 Frag needed and DF set (mtu = %d)", from.node.tunnel, tunnelMTU(underlayMTU))
 		if !regexp.MustCompile(regexp.QuoteMeta(want)).MatchString(said) {
 			t.Errorf("%s sent %d bytes and was told\n%s\nwant %q", from.name, podMTU, said, want)
 		}
 	}
 	// The node knows without being told: its route says so.
 	said := tooBig(w.node("east-1").network(), w.pod("west-1", open))
-	if want := fmt.Sprintf("message too long, mtu=%d", tunnelMTU); !regexp.MustCompile(want).MatchString(said) {
+	if want := fmt.Sprintf("message too long, mtu=%d", tunnelMTU(underlayMTU)); !regexp.MustCompile(want).MatchString(said) {
 		t.Errorf("the node sent %d bytes and was told\n%s\nwant %q", podMTU, said, want)
 	}
 	// What just fits passes.
-	p := exec.Command("nsenter", "--net="+w.netns(w.pod("east-1", open).name), "ping", "-M", "do", "-c1", "-W60", "-s", fmt.Sprint(tunnelMTU-28), w.pod("west-1", open).ip.String())
+	p := exec.Command("nsenter", "--net="+w.netns(w.pod("east-1", open).name), "ping", "-M", "do", "-c1", "-W60", "-s", fmt.Sprint(tunnelMTU(underlayMTU)-28), w.pod("west-1", open).ip.String())
 	sh(t, p)
 }
 

@@ -18,7 +18,7 @@ import (
 const servicePort = 8080
 
 // serve answers TCP and UDP in the pod with the address that the caller is seen with.
-func (p *pod) serve(t *testing.T) {
+func (p *pod) serve(t testing.TB) {
 	t.Helper()
 	var tcp net.Listener
 	var udp net.PacketConn
@@ -105,7 +105,7 @@ type pinger struct {
 const pingID = 0x5d17
 
 // ping sends echo requests at a pace until it is ended.
-func ping(t *testing.T, from tunnelns.Namespace, source, to netip.Addr, pace time.Duration) *pinger {
+func ping(t testing.TB, from tunnelns.Namespace, source, to netip.Addr, pace time.Duration) *pinger {
 	t.Helper()
 	p := &pinger{to: &net.IPAddr{IP: to.AsSlice()}, pace: pace}
 	err := from.Do(func() (err error) {

@@ -27,7 +27,7 @@ func (w *world) wire(clusters []*cluster) {
 		all = append(all, "netns add "+w.id+"-"+n.name, w.pair("eth0", n.name, "", n.name, "u", underlayMTU))
 		router = append(router, fmt.Sprintf("link set %s master %s up", n.name, n.cluster.name))
 		for _, p := range n.pods {
-			all = append(all, "netns add "+w.id+"-"+p.name, w.pair("eth0", p.name, "address "+p.mac(), p.veth(), n.name, podMTU))
+			all = append(all, p.links()...)
 		}
 	}
 	w.ip("", all)
@@ -40,13 +40,24 @@ func (w *world) wire(clusters []*cluster) {
 		}
 		for _, p := range n.pods {
 			lines = append(lines, "link set "+p.veth()+" up")
-			w.ip(p.name, []string{
-				"link set lo up", fmt.Sprintf("addr add %s/23 dev eth0", p.ip), "link set eth0 up",
-				fmt.Sprintf("route add %s dev eth0", n.cluster.pods), fmt.Sprintf("route add default via %s", host(n.subnet, 1)),
-			})
+			w.ip(p.name, p.setup())
 		}
 		w.ip(n.name, lines)
 		w.sysctl(n.network(), "net/ipv4/ip_forward", "1")
+	}
+}
+
+// links are the lines that make the pod's namespace and its link to the node.
+func (p *pod) links() []string {
+	w := p.node.w
+	return []string{"netns add " + w.id + "-" + p.name, w.pair("eth0", p.name, "address "+p.mac(), p.veth(), p.node.name, podMTU)}
+}
+
+// setup are the lines that set the pod's end up.
+func (p *pod) setup() []string {
+	return []string{
+		"link set lo up", fmt.Sprintf("addr add %s/23 dev eth0", p.ip), "link set eth0 up",
+		fmt.Sprintf("route add %s dev eth0", p.node.cluster.pods), fmt.Sprintf("route add default via %s", host(p.node.subnet, 1)),
 	}
 }
 

@@ -36,7 +36,7 @@ type cluster struct {
 
 // world is two clusters and the underlay between them.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string // short: it has Unix sockets
 	id    string // begins the names of all namespaces
 	mode  tables.Mode
@@ -46,7 +46,7 @@ type world struct {
 // node is a network namespace and a mount namespace with a /run of its own.
 type node struct {
 	w       *world
-	t       *testing.T
+	t       testing.TB
 	cluster *cluster
 	name    string
 	ip      netip.Addr // on the underlay
@@ -67,7 +67,7 @@ type pod struct {
 	port uint32 // on br0
 }
 
-func newWorld(t *testing.T, mode tables.Mode) *world {
+func newWorld(t testing.TB, mode tables.Mode) *world {
 	t.Helper()
 	kerneltest.Need(t, "wireguard", "openvswitch", "vport_vxlan")
 	dir, err := os.MkdirTemp("", "dp") //nolint:usetesting // short: the path of a Unix socket has 107 bytes
@@ -111,7 +111,7 @@ func newWorld(t *testing.T, mode tables.Mode) *world {
 }
 
 // self is the test binary.
-func self(t *testing.T) string {
+func self(t testing.TB) string {
 	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -125,7 +125,7 @@ func (w *world) sh(format string, args ...any) string {
 	return sh(w.t, exec.Command("sh", "-c", fmt.Sprintf(format, args...)))
 }
 
-func sh(t *testing.T, cmd *exec.Cmd) string {
+func sh(t testing.TB, cmd *exec.Cmd) string {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -159,7 +159,7 @@ func (n *node) boot() {
 }
 
 // start runs a program that ends with the test binary.
-func start(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
+func start(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
