@@ -36,7 +36,7 @@ func Forward(corefile string, zones []string, upstream string) (string, error) {
 	}
 	for _, k := range keys {
 		if slices.Contains(zones, k.zone) && k.port == port {
-			return "", fmt.Errorf("it has a server block for %s, which is not sdn-tunnel's: remove that block, or set another dns_zone", k.zone)
+			return "", fmt.Errorf("it has a server block for %s, which is not sdn-tunnel's: remove that block, or set %s", k.zone, instead(k.zone))
 		}
 	}
 	block := beginMark + "\n" + serverBlock(zones, port, upstream) + endMark + "\n"
@@ -46,6 +46,14 @@ func Forward(corefile string, zones []string, upstream string) (string, error) {
 		return "", err
 	}
 	return rest[:at] + block + rest[at:], nil
+}
+
+// instead is what to set in the inventory where somebody else has the zone.
+func instead(zone string) string {
+	if zone == ClusterSetZone {
+		return "dns_clusterset: false"
+	}
+	return "another dns_zone"
 }
 
 // serverBlock is for a CoreDNS that listens on the port, which is ":53" or empty.

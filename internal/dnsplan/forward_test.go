@@ -175,6 +175,15 @@ func TestServers(t *testing.T) {
 	if _, err := WithServer([]any{taken}, zones, "192.0.2.1:53"); err == nil || !strings.Contains(err.Error(), `entry "old" for cluster.west`) {
 		t.Errorf("a zone that is taken: %v", err)
 	}
+	// That of the Multi-Cluster Services API cannot be called otherwise.
+	taken["zones"] = []any{ClusterSetZone}
+	_, server := WithServer([]any{taken}, []string{ClusterSetZone}, "192.0.2.1:53")
+	_, block := Forward(kubeadm+ClusterSetZone+":53 {\n}\n", []string{ClusterSetZone}, "192.0.2.1")
+	for _, err := range []error{server, block} {
+		if err == nil || !strings.Contains(err.Error(), "or set dns_clusterset: false") {
+			t.Errorf("clusterset.local is taken: %v", err)
+		}
+	}
 	if got, err := WithServer(nil, zones, "192.0.2.1:53"); err != nil || len(got) != 1 {
 		t.Errorf("an empty list: %v, %v", got, err)
 	}

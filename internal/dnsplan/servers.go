@@ -37,7 +37,7 @@ func WithServer(servers []any, zones []string, upstream string) ([]any, error) {
 		taken, _ := entry["zones"].([]any)
 		for _, z := range taken {
 			if name, ok := z.(string); ok && slices.Contains(zones, name) {
-				return nil, fmt.Errorf("spec.servers has an entry %q for %s, which is not sdn-tunnel's: remove it, or set another dns_zone", entry["name"], name)
+				return nil, fmt.Errorf("spec.servers has an entry %q for %s, which is not sdn-tunnel's: remove it, or set %s", entry["name"], name, instead(name))
 			}
 		}
 	}

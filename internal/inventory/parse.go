@@ -25,6 +25,7 @@ var (
 	optionVariables  = []string{
 		"tunnel_mode", "tunnel_port", "tunnel_pool", "service_type", "static_endpoints",
 		"namespace", "test_image", "image_pull_policy", "dns_zone", "service_proxy", "dns_enabled", "dns_forward",
+		"dns_clusterset",
 	}
 )
 

@@ -12,9 +12,9 @@ import (
 var known = []string{
 	"agent_image", "agent_metrics_address", "appname", "ca_file", "cluster_domain", "clusters",
 	"controller_image", "controller_replicas", "coredns_image", "coredns_replicas", "corefile_extra",
-	"dns_enabled", "dns_forward", "dns_zone", "export_policy", "image_pull_policy", "kube_context",
-	"kubeconfig", "namespace", "password", "pod_cidrs", "rollout_timeout", "service_account_name",
-	"service_annotations", "service_cidrs", "service_proxy", "service_type", "static_endpoints",
+	"dns_clusterset", "dns_enabled", "dns_forward", "dns_zone", "export_policy", "image_pull_policy",
+	"kube_context", "kubeconfig", "namespace", "password", "pod_cidrs", "rollout_timeout",
+	"service_account_name", "service_annotations", "service_cidrs", "service_proxy", "service_type", "static_endpoints",
 	"test_image", "tunnel_admission", "tunnel_mode", "tunnel_mtu", "tunnel_pool", "tunnel_port", "url",
 	"username", "vip_timeout", "vnid", "wireguard_install", "wireguard_userspace",
 }
