@@ -13,6 +13,7 @@ import (
 // other has no trace of it and goes on, and a deploy links them again.
 func oneLeaves(t *testing.T, l *lab, before string) {
 	l.removePods(t)
+	l.keepExported(t)
 	agents := map[string]string{}
 	for _, n := range nodes {
 		agents[n] = l.agentPID(t, n)
@@ -36,6 +37,9 @@ func oneLeaves(t *testing.T, l *lab, before string) {
 			t.Errorf("the agent of %s is process %s, was %s", n, now, agents[n])
 		}
 	}
+	eventually(t, 20*time.Second, "east imports nothing of west any more", func() bool {
+		return strings.Count(l.derivedSlices(t, "east"), "default/import-") == 1
+	})
 	alone := l.inventory(t, `clusters: {hosts: {east: {ansible_connection: local, kubeconfig: "{{.east.Kubeconfig}}", kube_context: east}}}`)
 	eventually(t, 30*time.Second, "status of the cluster that is left is well", func() bool {
 		return l.tunnel(t, time.Minute, "status", "-i", alone).code == 0

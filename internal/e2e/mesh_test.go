@@ -237,13 +237,14 @@ func (l *lab) traces(t *testing.T) string {
 		out := l.kubectl(t, c, "get", "namespaces,crds,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,securitycontextconstraints,priorityclasses", "-o", "name")
 		dns := l.kubectl(t, c, "get", "dnses.operator.openshift.io/default", "-o", "jsonpath={.spec}") +
 			l.kubectl(t, c, "-n", "kube-system", "get", "configmap/coredns", "--ignore-not-found", "-o", "jsonpath={.data}")
-		_, _ = fmt.Fprintf(&b, "== %s\n%s\n%s\n", c, out, dns)
+		_, _ = fmt.Fprintf(&b, "== %s\n%s\n%s\n%s\n", c, out, dns, l.derivedSlices(t, c))
 	}
 	return b.String()
 }
 
 func teardown(t *testing.T, l *lab, before string) {
 	l.removePods(t)
+	l.keepExported(t)
 	l.leavesNothing(t, before)
 }
 

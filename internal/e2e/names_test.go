@@ -25,6 +25,7 @@ func names(t *testing.T, l *lab, mode string) {
 	l.samples(t)
 	steps := []step{
 		{"every kind of name, from a pod without any setting", everyName},
+		{"services that both clusters export are one each", exportedByBoth},
 		{"a Corefile that CoreDNS does not take changes nothing of what answers", brokenCorefile},
 	}
 	if mode != "multitenant" {
