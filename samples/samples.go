@@ -9,6 +9,11 @@ import _ "embed"
 //go:embed test-app.yaml
 var TestApp []byte
 
+// TestAppExport exports the test application's Service to all clusters.
+//
+//go:embed test-app-export.yaml
+var TestAppExport []byte
+
 // TestAppHost is the prober in every node's own network.
 //
 //go:embed test-app-host.yaml

@@ -24,6 +24,7 @@ type Args struct {
 	TunnelNamespace string           `arg:"tunnel_namespace" default:"sdn-tunnel"`
 	Services        bool             `arg:"services" default:"false"`
 	Names           bool             `arg:"names" default:"false"`
+	ClusterSet      bool             `arg:"clusterset" default:"false"`
 	Patience        int              `arg:"patience" default:"30"`
 	JUnit           string           `arg:"junit"`
 	JSON            string           `arg:"json"`
@@ -40,7 +41,7 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	o := verify.Options{
 		Namespace: args.Namespace, TunnelNamespace: args.TunnelNamespace,
 		Image: args.Image, PullPolicy: args.ImagePullPolicy,
-		Services: args.Services, Names: args.Names, Patience: time.Duration(args.Patience) * time.Second,
+		Services: args.Services, Names: args.Names, ClusterSet: args.ClusterSet, Patience: time.Duration(args.Patience) * time.Second,
 		ReadyTimeout: time.Duration(args.ReadyTimeout) * time.Second,
 	}
 	for _, m := range args.Members {

@@ -25,7 +25,7 @@ func verifyCommand(files fs.FS) *ucli.Command {
 			&ucli.StringFlag{Name: "namespace", Usage: "namespace of the test application", Value: verify.DefaultNamespace},
 			&ucli.BoolFlag{Name: "baseline", Usage: "also probe the pairs inside each cluster"},
 			&ucli.BoolFlag{Name: "skip-nodes", Usage: "leave out the way from nodes to pods"},
-			&ucli.BoolFlag{Name: "skip-services", Usage: "leave out the services of the other clusters, by address and by name"},
+			&ucli.BoolFlag{Name: "skip-services", Usage: "leave out the services of the other clusters, by address and by name, and the one of all clusters"},
 			&ucli.DurationFlag{Name: "timeout", Usage: "how long the pods may take to become ready", Value: verify.DefaultReadyTimeout},
 			&ucli.DurationFlag{Name: "patience", Usage: "how long services and names may take to become known", Value: verify.DefaultPatience},
 			&ucli.BoolFlag{Name: "keep", Usage: "leave the test application in place"},
@@ -55,6 +55,7 @@ func runVerify(c *ucli.Context, files fs.FS) error {
 	}
 	o.Services = inv.String("service_proxy", "nftables") != "none" && !c.Bool("skip-services")
 	o.Names = o.Services && inv.Bool("dns_enabled", true) && inv.String("dns_forward", "auto") != "manual"
+	o.ClusterSet = o.Names && inv.Bool("dns_clusterset", true)
 	o.Patience = c.Duration("patience")
 	if o.Image == "" {
 		o.Image = inv.String("test_image", defaultTestImage)

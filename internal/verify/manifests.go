@@ -20,6 +20,7 @@ var resources = map[string]schema.GroupVersionResource{
 	"RoleBinding":    {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
 	"Service":        {Version: "v1", Resource: "services"},
 	"DaemonSet":      {Group: "apps", Version: "v1", Resource: "daemonsets"},
+	"ServiceExport":  {Group: "multicluster.x-k8s.io", Version: "v1alpha1", Resource: "serviceexports"},
 }
 
 // hostNamespace is the hostNetwork prober's.
@@ -28,6 +29,11 @@ func (o *Options) hostNamespace() string { return o.Namespace + "-host" }
 // manifests are the objects to apply, with the options' names and image.
 func (o *Options) manifests() ([]*unstructured.Unstructured, error) {
 	objects, err := o.read(samples.TestApp, o.Namespace)
+	if err == nil && o.ClusterSet {
+		var export []*unstructured.Unstructured
+		export, err = o.read(samples.TestAppExport, o.Namespace)
+		objects = append(objects, export...)
+	}
 	if err != nil || o.SkipNodes {
 		return objects, err
 	}

@@ -40,6 +40,8 @@ func exampleServices() []ServicePair {
 		{From: "east.east-1", FromAddress: "10.128.0.5", To: "west", Way: ByAddress, Host: "172.31.0.9", Address: "172.31.0.9", Requests: 16, TCP: tally, UDP: tally, Backends: 2, Attempts: 1},
 		{From: "east.east-1", FromAddress: "10.128.0.5", To: "west", Way: ByName, Host: "test-app.sdn-tunnel-test.svc.cluster.west", Requests: 16,
 			TCP: probe.Tally{Error: "lookup: no such host"}, UDP: tally, Backends: 2, Attempts: 12},
+		{From: "east.east-1", FromAddress: "10.128.0.5", To: "clusterset", Way: ByClusterSet, Host: "test-app.sdn-tunnel-test.svc.clusterset.local", Address: "172.30.0.9",
+			Requests: 16, TCP: tally, UDP: tally, Backends: 4, Clusters: []string{"east", "west"}, Attempts: 1},
 	}
 }
 

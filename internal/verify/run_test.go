@@ -175,7 +175,7 @@ func TestRunRefuses(t *testing.T) {
 }
 
 func TestManifestsCarryTheOptions(t *testing.T) {
-	o := &Options{Namespace: "mine", Image: "registry.example.org/t:1", PullPolicy: "Always"}
+	o := &Options{ClusterSet: true, Namespace: "mine", Image: "registry.example.org/t:1", PullPolicy: "Always"}
 	objects, err := o.manifests()
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/dnsplan"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/probe"
 )
@@ -22,6 +23,8 @@ const (
 	testService     = "test-app" // its name in samples/test-app.yaml
 	ByAddress   Way = "address"  // the ClusterIP that it has in its cluster
 	ByName      Way = "name"     // its name in the zone of its cluster
+	// ByClusterSet is the name that it has in all clusters, which all export it.
+	ByClusterSet Way = "clusterset"
 )
 
 // service is the test application's Service of one cluster.
@@ -45,7 +48,8 @@ var servicePause = time.Second
 type ServicePair struct {
 	// From is a node, by its name in the mesh; the source is a pod on it.
 	From string `json:"from"`
-	// To is the member whose service is asked, Host its address or name.
+	// To is the member whose service is asked, or "clusterset" for the one that all export;
+	// Host its address or name.
 	To   string `json:"to"`
 	Way  Way    `json:"way"`
 	Host string `json:"host"`
@@ -59,13 +63,19 @@ type ServicePair struct {
 	UDP      probe.Tally `json:"udp"`
 	// Backends is how many pods the service has.
 	Backends int `json:"backends"`
-	Attempts int `json:"attempts"`
+	// Clusters are those whose pods answered a service that all export.
+	Clusters []string `json:"clusters,omitempty"`
+	Attempts int      `json:"attempts"`
 	// Error: the prober could not run.
 	Error string `json:"error,omitempty"`
+
+	// owners are the clusters of pods, of a service that all export.
+	owners map[string]string
 }
 
 // OK tells whether everything was answered, by more than one pod if there are several,
-// and with the source's own address seen.
+// and with the source's own address seen; by pods of several clusters if all export the
+// service, whose pods see clients of other clusters as their nodes.
 func (p ServicePair) OK() bool { return p.Failure() == "" }
 
 // Failure is why the service failed, in one line; empty if it did not.
@@ -85,9 +95,12 @@ func (p ServicePair) Failure() string {
 			why = append(why, fmt.Sprintf("%s: %d of %d answered: %s", t.name, t.Answered, p.Requests, t.Error))
 		case len(t.Servers) < min(p.Backends, 2):
 			why = append(why, fmt.Sprintf("%s: one pod of %d answered all %d requests: nothing balances them", t.name, p.Backends, p.Requests))
-		case t.Seen != p.FromAddress:
+		case p.Way != ByClusterSet && t.Seen != p.FromAddress:
 			why = append(why, fmt.Sprintf("%s: the pod has the address %s, but the server saw %s", t.name, p.FromAddress, t.Seen))
 		}
+	}
+	if len(why) == 0 && p.Way == ByClusterSet && len(p.Clusters) < 2 {
+		why = append(why, fmt.Sprintf("pods of %s only answered: nothing balances over the clusters", strings.Join(p.Clusters, ", ")))
 	}
 	return strings.Join(why, "; ")
 }
@@ -100,13 +113,19 @@ func (o *Options) ways() (ways []Way) {
 	if o.Names {
 		ways = append(ways, ByName)
 	}
+	if o.ClusterSet {
+		ways = append(ways, ByClusterSet)
+	}
 	return ways
 }
 
 // host is what a service is asked by.
 func (s service) host(w Way) string {
-	if w == ByAddress {
+	switch w {
+	case ByAddress:
 		return s.address
+	case ByClusterSet:
+		s.zone = dnsplan.ClusterSetZone
 	}
 	return fmt.Sprintf("%s.%s.svc.%s", s.name, s.namespace, s.zone)
 }
@@ -126,10 +145,10 @@ func (o *Options) services(ctx context.Context, clusters []cluster, pods []pod) 
 	if err != nil {
 		return nil, err
 	}
-	backends := map[string]int{}
+	backends := map[string][]pod{}
 	for _, p := range pods {
 		if !p.host {
-			backends[p.ref.Cluster]++
+			backends[p.ref.Cluster] = append(backends[p.ref.Cluster], p)
 		}
 	}
 	byName := map[string]cluster{}
@@ -168,17 +187,29 @@ func serviceLine(from mesh.Ref, pairs []ServicePair) string {
 	return fmt.Sprintf("pod on %s: %d of %d services OK", from.Node, ok, len(pairs))
 }
 
-// questions are the services of other members, each by each way.
-func (o *Options) questions(source pod, offered []service, backends map[string]int) (pairs []ServicePair) {
-	for _, s := range offered {
-		if s.cluster == source.ref.Cluster {
+// questions are the services of other members, each by each way, and the one of all.
+func (o *Options) questions(source pod, offered []service, backends map[string][]pod) (pairs []ServicePair) {
+	ask := func(to string, w Way, s service, backends []pod) *ServicePair {
+		pairs = append(pairs, ServicePair{
+			From: source.ref.String(), FromAddress: source.ip, To: to, Way: w, Host: s.host(w),
+			Requests: max(minRequests, 4*min(len(backends), 16)), Backends: len(backends),
+		})
+		return &pairs[len(pairs)-1]
+	}
+	for _, w := range o.ways() {
+		if w == ByClusterSet {
+			all := slices.Concat(slices.Collect(maps.Values(backends))...)
+			p := ask(string(ByClusterSet), w, offered[0], all)
+			p.owners = make(map[string]string, len(all))
+			for _, b := range all {
+				p.owners[b.name] = b.ref.Cluster
+			}
 			continue
 		}
-		for _, w := range o.ways() {
-			pairs = append(pairs, ServicePair{
-				From: source.ref.String(), FromAddress: source.ip, To: s.cluster, Way: w, Host: s.host(w),
-				Requests: max(minRequests, 4*min(backends[s.cluster], 16)), Backends: backends[s.cluster],
-			})
+		for _, s := range offered {
+			if s.cluster != source.ref.Cluster {
+				ask(s.cluster, w, s, backends[s.cluster])
+			}
 		}
 	}
 	return pairs
@@ -222,15 +253,19 @@ func (o *Options) askOnce(ctx context.Context, c cluster, source pod, pairs []*S
 			continue
 		}
 		p.Address, p.TCP, p.UDP = results[i].Address, results[i].TCP, results[i].UDP
+		p.Clusters = nil
+		for _, server := range p.answeredBy() {
+			if c := p.owners[server]; c != "" && !slices.Contains(p.Clusters, c) {
+				p.Clusters = append(p.Clusters, c)
+			}
+		}
+		slices.Sort(p.Clusters)
 	}
 }
 
-// answeredBy counts the pods that answered, over both protocols.
-func (p ServicePair) answeredBy() int {
-	all := maps.Clone(p.TCP.Servers)
-	if all == nil {
-		all = map[string]int{}
-	}
-	maps.Copy(all, p.UDP.Servers)
-	return len(all)
+// answeredBy are the pods that answered, over both protocols.
+func (p ServicePair) answeredBy() []string {
+	all := slices.AppendSeq(slices.Collect(maps.Keys(p.TCP.Servers)), maps.Keys(p.UDP.Servers))
+	slices.Sort(all)
+	return slices.Compact(all)
 }

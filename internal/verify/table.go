@@ -82,7 +82,7 @@ func serviceCells(s ServicePair) []string {
 	}
 	return []string{
 		string(s.Way), s.From, s.To, s.Host, fmt.Sprintf("%d/%d", s.TCP.Answered, s.Requests), fmt.Sprintf("%d/%d", s.UDP.Answered, s.Requests),
-		fmt.Sprintf("%d/%d", s.answeredBy(), s.Backends), seen, verdict,
+		fmt.Sprintf("%d/%d", len(s.answeredBy()), s.Backends), seen, verdict,
 	}
 }
 

@@ -50,6 +50,8 @@ type Options struct {
 	// Services also asks the test application's service of each member, by its ClusterIP,
 	// from every pod of the others; Names asks it by its name.
 	Services, Names bool
+	// ClusterSet has every member export it, and asks it by the name that it then has in all.
+	ClusterSet bool
 	// Patience is how long services and names may take to become known; default 30 s. Right
 	// after a first deploy the cluster's own DNS takes up to two minutes to read its new
 	// configuration, and remembers for a while what it did not know.
