@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,8 +15,10 @@ import (
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/agent"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nodestate"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/version"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/vswitch"
 )
 
 const description = `Examples:
@@ -41,6 +44,7 @@ func app() *cli.App {
 				Name: "status", Usage: "show what the agent on this node sees", Action: status,
 				Flags: []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "table or json"}},
 			},
+			{Name: "dump", Usage: "show all that the agent knows, and what there is on this node, without secrets, as JSON", Action: dump},
 			{Name: "wait", Hidden: true, Usage: "do nothing until told to end: for a pod whose work its init container did", Action: wait},
 			{Name: "version", Usage: "show the version", Action: func(c *cli.Context) error {
 				_, err := fmt.Fprintln(c.App.Writer, version.String())
@@ -183,6 +187,33 @@ func status(c *cli.Context) error {
 	encoder := json.NewEncoder(c.App.Writer)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(report)
+}
+
+// dumped is what dump shows.
+type dumped struct {
+	Report      *agent.Report   `json:"report,omitempty"`
+	ReportError string          `json:"reportError,omitempty"`
+	Node        nodestate.State `json:"node"`
+}
+
+// dump works without an agent, too: that is when it is needed most.
+func dump(c *cli.Context) error {
+	log, err := logger(c)
+	if err != nil {
+		return err
+	}
+	ovs := vswitch.NewOVS("", log)
+	d := dumped{Node: nodestate.Read(c.Context, nodestate.Default(func(ctx context.Context) (string, error) {
+		return ovs.Flows(ctx, c.String("bridge"))
+	}))}
+	if report, err := agent.ReadReport(c.Context, c.String("state-dir")); err != nil {
+		d.ReportError = err.Error()
+	} else {
+		d.Report = &report
+	}
+	encoder := json.NewEncoder(c.App.Writer)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(d)
 }
 
 func options(c *cli.Context, log *slog.Logger) agent.Options {

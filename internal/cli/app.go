@@ -45,7 +45,7 @@ func New(files fs.FS, lab []*ucli.Command) *ucli.App {
 		HideVersion:               true,
 		ExitErrHandler:            func(*ucli.Context, error) {},
 		Commands: []*ucli.Command{
-			initCommand(), planCommand(files), deployCommand(files), verifyCommand(files), statusCommand(files), graphCommand(files),
+			initCommand(), planCommand(files), deployCommand(files), verifyCommand(files), statusCommand(files), graphCommand(files), gatherCommand(files),
 			teardownCommand(files), versionCommand(), completionCommand(),
 		},
 	}

@@ -90,6 +90,27 @@ func TestStatusExitCodes(t *testing.T) {
 			t.Errorf("graph %v: exit code %d, want %d: %v\n%s", c.args, code, c.code, err, out)
 		}
 	}
+	archive := filepath.Join(t.TempDir(), "a.tar.gz")
+	for _, c := range []struct {
+		inventory string
+		code      int
+	}{{both, ExitFailed}, {both, ExitFailed}, {inventoryOf(t, map[string]string{"west": kubeconfig(t)}), ExitFailed}} { // the file is there
+		if out, err := run(t, "gather", "-i", c.inventory, "-o", archive); ExitCode(err, false) != c.code {
+			t.Errorf("gather: %v\n%s", err, out)
+		}
+	}
+	if err := os.Remove(archive); err != nil {
+		t.Error(err)
+	}
+	if out, err := run(t, "gather", "-i", alone, "-o", archive); err != nil || out != archive+"\n" {
+		t.Errorf("gather: %v: %s", err, out)
+	}
+	if _, err := run(t, "gather", "-i", inventoryOf(t, map[string]string{"west": kubeconfig(t)}), "-o", archive+"2"); ExitCode(err, false) != ExitBlind {
+		t.Errorf("gather of nothing: %v", err)
+	}
+	if _, err := os.Stat(archive + "2"); err == nil {
+		t.Error("gather leaves an archive of nothing")
+	}
 	out, err := run(t, "status", "-i", both, "-o", "json")
 	var got status
 	if json.Unmarshal([]byte(out), &got) != nil || got.OK || len(got.Clusters) != 2 || got.Clusters[0].Error != "" || got.Clusters[1].Error == "" {

@@ -49,6 +49,7 @@ func TestMesh(t *testing.T) {
 				{"drift is repaired", driftIsRepaired},
 				{"traffic survives the agent's death", agentDies},
 				{"status says that all is well", statusIsWell},
+				{"gather packs what is needed and no secret", gatherHasNoSecrets},
 			}...)
 			steps = append(steps, inOneMode(mode, before)...)
 			steps = append(steps, []step{
@@ -208,16 +209,6 @@ var (
 	clusters = []string{"east", "west"}
 	nodes    = []string{"east-1", "east-2", "west-1", "west-2"}
 )
-
-func statusIsWell(t *testing.T, l *lab) {
-	r := l.tunnel(t, time.Minute, "status", "-i", l.Inventory)
-	r.must(t)
-	for _, n := range nodes {
-		if !strings.Contains(r.out, n) {
-			t.Errorf("status does not name %s:\n%s", n, r.out)
-		}
-	}
-}
 
 // traces is everything of ours that could be on the nodes and in the API servers.
 func (l *lab) traces(t *testing.T) string {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/podexec"
 )
 
 // diagnose fills in the failing hop of the pairs that failed.
@@ -107,7 +108,7 @@ func (k *kubeCluster) askAgents(ctx context.Context, namespace string) map[strin
 	for _, p := range pods.Items {
 		wg.Go(func() {
 			var a agentFacts
-			out, err := k.exec(ctx, namespace, p.Name, nil, "sdn-tunnel-agent", "status", "-o", "json")
+			out, err := podexec.Run(ctx, k.config, k.client, namespace, p.Name, nil, "sdn-tunnel-agent", "status", "-o", "json")
 			if err == nil {
 				a, err = readAgentStatus(out)
 			}
