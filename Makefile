@@ -18,6 +18,9 @@ MODULES := $(notdir $(wildcard ansible-modules/sdn_*))
 LAB ?= demo
 SDN_MODE ?= networkpolicy
 
+# Where bench writes its report.
+BENCH ?= bench.json
+
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,8 +91,8 @@ generated: ## fails when generated code is not what generate makes
 	diff -ru roles/tunnel/files/crds $$tmp || { echo 'generated code is not current: make generate' >&2; exit 1; }
 
 .PHONY: bench
-bench: ## benchmarks of the pure packages, and as root of the service proxy (compare with benchstat)
-	go test -run '^$$' -bench . -benchmem ./internal/mesh/... ./internal/meshplan/... ./internal/catalog/... ./internal/remoteservice/... ./internal/svcproxy/... ./ovsflow/...
+bench: bin/sdn-tunnel ## throughput beside raw WireGuard, and what planning and applying cost: a table, and BENCH (bench.json)
+	bin/sdn-tunnel lab bench --output "$(BENCH)"
 
 .PHONY: clean
 clean: ## removes what was built; a lab that is up is left alone (sdn-tunnel lab down)

@@ -1,6 +1,7 @@
 package kernelsuite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/guest"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/guest/job"
@@ -34,7 +37,11 @@ type Options struct {
 	// Packages are patterns as go list takes them; default: ./...
 	Packages []string
 	Run      string // regular expression of tests; default: all marked ones
-	Place    Place  // default: Auto
+	// Bench is a regular expression of benchmarks; with one, these are run and no tests.
+	Bench string
+	// BenchTime is how long each runs, as go test -benchtime takes it; default: 1s.
+	BenchTime string
+	Place     Place // default: Auto
 	// Timeout is for one package's tests; default: 10 minutes.
 	Timeout time.Duration
 	// CoverProfile is the file for the coverage of all packages; empty: none is measured.
@@ -71,33 +78,52 @@ var hot = []string{
 // guestMiB is the guest's memory; what it does not touch costs nothing.
 const guestMiB = 3072
 
-// Run runs the suite. It is nil when all tests passed.
-func Run(ctx context.Context, o Options) error {
+// Site is where the suite ran.
+type Site struct {
+	Place       Place // Here or Guest
+	Kernel      string
+	Accelerator guest.Accelerator // of a guest
+}
+
+// String says it to people.
+func (s Site) String() string {
+	switch {
+	case s.Place == Here:
+		return "this machine's kernel, " + s.Kernel
+	case s.Accelerator == guest.KVM:
+		return "a virtual machine (KVM) with Debian's " + s.Kernel
+	default:
+		return "an emulated machine (TCG) with Debian's " + s.Kernel + "; its clock counts instructions, 10^9 a second, on one processor"
+	}
+}
+
+// Run runs the suite. The error is nil when all tests passed.
+func Run(ctx context.Context, o Options) (Site, error) {
 	o = o.withDefaults()
 	began := time.Now()
 	packages, err := marked(ctx, o.Source, o.Packages)
 	if err != nil {
-		return err
+		return Site{}, err
 	}
 	work, err := os.MkdirTemp("", "sdn-tunnel-kernelsuite-")
 	if err != nil {
-		return err
+		return Site{}, err
 	}
 	defer os.RemoveAll(work)
 	o.Say("kernel tests: building %d packages", len(packages))
 	for _, p := range packages {
 		if err := p.build(ctx, o, work); err != nil {
-			return err
+			return Site{}, err
 		}
 	}
 	out := filepath.Join(work, "out")
 	if err := os.Mkdir(out, 0o755); err != nil {
-		return err
+		return Site{}, err
 	}
 	built := time.Now()
-	outcomes, err := run(ctx, o, packages, work, out)
+	site, outcomes, err := run(ctx, o, packages, work, out)
 	if err != nil && len(outcomes) == 0 {
-		return err
+		return site, err
 	}
 	for _, outcome := range outcomes {
 		o.Say("kernel tests: %s: %s (%.1f s)", outcome.Name, verdict(outcome), outcome.Took.Seconds())
@@ -106,7 +132,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}
 	o.Say("kernel tests: built in %.1f s, run in %.1f s", built.Sub(began).Seconds(), time.Since(built).Seconds())
-	return errors.Join(err, keep(o, packages, out))
+	return site, errors.Join(err, keep(o, packages, out))
 }
 
 func verdict(o job.Outcome) string {
@@ -122,7 +148,7 @@ func verdict(o job.Outcome) string {
 }
 
 // run runs the packages' tests where the options say; out is the folder for what they leave.
-func run(ctx context.Context, o Options, packages []testPackage, work, out string) ([]job.Outcome, error) {
+func run(ctx context.Context, o Options, packages []testPackage, work, out string) (Site, []job.Outcome, error) {
 	place := o.Place
 	if place == Auto {
 		place = Guest
@@ -135,13 +161,24 @@ func run(ctx context.Context, o Options, packages []testPackage, work, out strin
 	output := &quiet{to: o.Out}
 	defer output.flush()
 	if place == Here {
-		return runHere(ctx, commands(o, packages, work, out), output)
+		outcomes, err := runHere(ctx, commands(o, packages, work, out), output)
+		return Site{Place: Here, Kernel: release()}, outcomes, err
 	}
 	g, err := newGuest(ctx, o, work)
 	if err != nil {
-		return nil, err
+		return Site{}, nil, err
 	}
-	return g.Run(ctx, commands(o, packages, work, filepath.Join(job.Share, job.Out)), output, out)
+	outcomes, err := g.Run(ctx, commands(o, packages, work, filepath.Join(job.Share, job.Out)), output, out)
+	return Site{Place: Guest, Kernel: g.Kernel.Release, Accelerator: g.Accelerator}, outcomes, err
+}
+
+// release is this machine's kernel, as uname -r gives it.
+func release() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Release[:])
 }
 
 // newGuest builds the guest's init and finds its kernel.
@@ -175,10 +212,7 @@ func lacks(ctx context.Context) (missing []string) {
 func commands(o Options, packages []testPackage, work, out string) []job.Command {
 	var all []job.Command
 	for _, p := range packages {
-		args := []string{
-			filepath.Join(work, p.name()+".test"), "-test.v", "-test.count=1",
-			"-test.run=" + o.Run, "-test.timeout=" + o.Timeout.String(),
-		}
+		args := append([]string{filepath.Join(work, p.name()+".test"), "-test.timeout=" + o.Timeout.String()}, o.selection()...)
 		if o.CoverProfile != "" {
 			args = append(args, "-test.coverprofile="+filepath.Join(out, p.name()+".cover"))
 		}
@@ -191,6 +225,14 @@ func commands(o Options, packages []testPackage, work, out string) []job.Command
 		})
 	}
 	return all
+}
+
+// selection is what a test binary is told to run.
+func (o Options) selection() []string {
+	if o.Bench == "" {
+		return []string{"-test.v", "-test.count=1", "-test.run=" + o.Run}
+	}
+	return []string{"-test.run=^$", "-test.benchmem", "-test.bench=" + o.Bench, "-test.benchtime=" + cmp.Or(o.BenchTime, "1s")}
 }
 
 // runHere runs the commands on this machine.

@@ -21,25 +21,38 @@ func kernelCommand() *cli.Command {
 			"Example: sdn-tunnel lab kernel --run TestKernelMesh ./internal/e2e/dataplane",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "run", Usage: "only tests that match `REGEXP`"},
-			&cli.StringFlag{Name: "in", Value: string(kernelsuite.Auto), Usage: "`PLACE`: here, guest or auto"},
+			placeFlag(),
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "`TIME` for one package's tests"},
 			&cli.StringFlag{Name: "coverprofile", Usage: "write the coverage to `FILE`"},
 			&cli.StringFlag{Name: "artifacts", Usage: "keep what tests leave in `FOLDER`"},
 		},
 		Action: func(c *cli.Context) error {
-			place := kernelsuite.Place(c.String("in"))
-			switch place {
-			case kernelsuite.Auto, kernelsuite.Here, kernelsuite.Guest:
-			default:
-				return fmt.Errorf("--in %s: want here, guest or auto", place)
+			place, err := place(c)
+			if err != nil {
+				return err
 			}
 			ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return kernelsuite.Run(ctx, kernelsuite.Options{
+			_, err = kernelsuite.Run(ctx, kernelsuite.Options{
 				Source: ".", Packages: c.Args().Slice(), Run: c.String("run"), Place: place,
 				Timeout: c.Duration("timeout"), CoverProfile: c.String("coverprofile"), Artifacts: c.String("artifacts"),
 				Out: c.App.Writer, Say: progress(c),
 			})
+			return err
 		},
+	}
+}
+
+func placeFlag() cli.Flag {
+	return &cli.StringFlag{Name: "in", Value: string(kernelsuite.Auto), Usage: "`PLACE`: here, guest or auto"}
+}
+
+func place(c *cli.Context) (kernelsuite.Place, error) {
+	p := kernelsuite.Place(c.String("in"))
+	switch p {
+	case kernelsuite.Auto, kernelsuite.Here, kernelsuite.Guest:
+		return p, nil
+	default:
+		return p, fmt.Errorf("--in %s: want here, guest or auto", p)
 	}
 }

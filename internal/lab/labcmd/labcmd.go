@@ -33,7 +33,7 @@ func nameFlag() cli.Flag {
 
 // Commands are the commands below "lab".
 func Commands() []*cli.Command {
-	visible := []*cli.Command{upCommand(), downCommand(), statusCommand(), execCommand(), nodeCommand(), imagesCommand(), toolsCommand(), kernelCommand(), logsCommand()}
+	visible := []*cli.Command{upCommand(), downCommand(), statusCommand(), execCommand(), nodeCommand(), imagesCommand(), toolsCommand(), kernelCommand(), benchCommand(), logsCommand()}
 	return slices.Concat(visible, internalCommands(), sdn.Commands(), dnsoperator.Commands())
 }
 

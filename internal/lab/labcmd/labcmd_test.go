@@ -71,3 +71,14 @@ func TestCommandsAreDescribed(t *testing.T) {
 		}
 	}
 }
+
+// TestPlaceIsChecked before anything is built or run.
+func TestPlaceIsChecked(t *testing.T) {
+	for _, command := range []string{"kernel", "bench"} {
+		app := &cli.App{Name: "lab", Commands: Commands(), Writer: &bytes.Buffer{}, ErrWriter: &bytes.Buffer{}, ExitErrHandler: func(*cli.Context, error) {}}
+		err := app.Run([]string{"lab", command, "--in", "moon"})
+		if err == nil || !strings.Contains(err.Error(), "--in moon: want here, guest or auto") {
+			t.Errorf("%s: got %v", command, err)
+		}
+	}
+}
