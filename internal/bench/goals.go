@@ -20,7 +20,7 @@ var limits = []struct {
 }{
 	{"plan of 100 clusters of 100 nodes", "internal/mesh", "Compute/clusters=100/nodes=10000", 50},
 	{"plan after one change among them", "internal/mesh", "Change/clusters=100/nodes=10000", 1},
-	{"1,000 flows to the switch", "internal/vswitch", "Apply/CIDRs=1000", 50},
+	{"1,000 flows to the switch", "internal/vswitch", "Apply/CIDRs=334", 50},
 	{"10,000 services from nothing", "internal/svcproxy", "Load/services=10000", 500},
 	{"one endpoint among 10,000 services", "internal/svcproxy", "Change/services=10000", 20},
 }

@@ -50,8 +50,9 @@ func BenchmarkDiff(b *testing.B) {
 	}
 }
 
-// BenchmarkKernelApply gives the kernel's WireGuard all peers at once, and then changes one
-// of them.
+// BenchmarkKernelApply gives the kernel's WireGuard all peers at once. They do not answer,
+// and so many handshakes that are tried again keep a slow processor busy: one change among
+// the peers is measured where that does not outweigh it.
 func BenchmarkKernelApply(b *testing.B) {
 	kerneltest.Need(b, "wireguard")
 	x := newNode(b, b.TempDir(), 1)
@@ -63,25 +64,27 @@ func BenchmarkKernelApply(b *testing.B) {
 	if x.wg, err = New(cfg); err != nil {
 		b.Fatal(err)
 	}
-	for _, n := range sizes {
-		dp := x.plan(x)
-		dp.Remote, dp.Peers = nil, manyPeers(n)
-		if _, err := x.ns.Apply(b.Context(), dp); err != nil {
-			b.Fatal(err)
+	dp := x.plan(x)
+	dp.Remote, dp.Peers = nil, manyPeers(100)
+	if _, err := x.ns.Apply(b.Context(), dp); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("change/peers=100", func(b *testing.B) {
+		x.bench(b, dp)
+		for turn := 0; b.Loop(); turn++ {
+			dp.Peers[7].AllowedIPs[0] = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 200, byte(turn % 2), 0}), 24)
+			x.bench(b, dp)
 		}
+	})
+	for _, n := range sizes {
 		b.Run(fmt.Sprintf("full/peers=%d", n), func(b *testing.B) {
+			dp.Peers = manyPeers(n)
 			for b.Loop() {
 				b.StopTimer()
 				if err := x.wg.Remove(b.Context()); err != nil {
 					b.Fatal(err)
 				}
 				b.StartTimer()
-				x.bench(b, dp)
-			}
-		})
-		b.Run(fmt.Sprintf("change/peers=%d", n), func(b *testing.B) {
-			for turn := 0; b.Loop(); turn++ {
-				dp.Peers[7].AllowedIPs[0] = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 200, byte(turn % 2), 0}), 24)
 				x.bench(b, dp)
 			}
 		})

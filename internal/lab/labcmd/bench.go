@@ -39,7 +39,7 @@ func benchCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "run", Value: ".", Usage: "only benchmarks that match `REGEXP`, on this machine"},
 			&cli.StringFlag{Name: "paths", Value: "^" + kerneltest.BenchPrefix, Usage: "only benchmarks that match `REGEXP`, of those that need the kernel; none: empty"},
-			&cli.StringFlag{Name: "benchtime", Value: "500ms", Usage: "`TIME` for each"},
+			&cli.StringFlag{Name: "benchtime", Value: "300ms", Usage: "`TIME` for each"},
 			&cli.StringFlag{Name: "output", Value: "bench.json", Usage: "write the report to `FILE`"},
 			&cli.StringFlag{Name: "text", Usage: "write what the benchmarks printed to `FILE`, for benchstat"},
 			placeFlag(),
