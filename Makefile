@@ -78,9 +78,10 @@ lint: modules ## golangci-lint, ansible-lint, yamllint
 	ansible-lint --offline -q
 
 .PHONY: generate
-generate: ## deepcopy functions and CRDs from the types in api/
+generate: ## deepcopy functions and CRDs from the types in api/, docs/metrics.md from the metrics
 	go run $(CONTROLLER_GEN) object paths=./api/...
 	go run $(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=roles/tunnel/files/crds
+	go run ./internal/metricdoc/gen > docs/metrics.md
 
 .PHONY: generated
 generated: ## fails when generated code is not what generate makes
@@ -88,7 +89,8 @@ generated: ## fails when generated code is not what generate makes
 	go run $(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=$$tmp; \
 	go run $(CONTROLLER_GEN) object paths=./api/... output:object:dir=$$tmp; \
 	diff -u api/v1alpha1/zz_generated.deepcopy.go $$tmp/zz_generated.deepcopy.go && rm $$tmp/zz_generated.deepcopy.go && \
-	diff -ru roles/tunnel/files/crds $$tmp || { echo 'generated code is not current: make generate' >&2; exit 1; }
+	diff -ru roles/tunnel/files/crds $$tmp && \
+	go run ./internal/metricdoc/gen | diff -u docs/metrics.md - || { echo 'generated code is not current: make generate' >&2; exit 1; }
 
 .PHONY: bench
 bench: bin/sdn-tunnel ## throughput beside raw WireGuard, and what planning and applying cost: a table, and BENCH (bench.json)

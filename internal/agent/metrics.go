@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/metricset"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/version"
 )
 
@@ -22,49 +23,45 @@ type metrics struct {
 	observe    func() Observation
 }
 
-func name(s string) string { return prometheus.BuildFQName("sdntunnel", "", s) }
+// set are the agent's own metrics; the process has those of its runtime, too.
+var set metricset.Set
 
-func describe(n, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(name(n), help, labels, nil)
+// Metrics are those that an agent has.
+func Metrics() []metricset.Metric {
+	newMetrics(nil) // counters are made with it
+	return set.All()
 }
 
 var (
-	descAge       = describe("peer_last_handshake_age_seconds", "Age of the last handshake with the peer; absent before the first.", "peer")
-	descReceived  = describe("peer_receive_bytes_total", "Bytes received from the peer.", "peer")
-	descSent      = describe("peer_transmit_bytes_total", "Bytes sent to the peer.", "peer")
-	descPeers     = describe("peers", "Peers by state: up (handshake younger than 180 s), stale, never.", "state")
-	descFlows     = describe("flows", "Flows of sdn-tunnel on the bridge.")
-	descRefusals  = describe("refusals", "What is not used of the objects in the API, by reason.", "reason")
-	descConnected = describe("api_connected", "1 if the cluster's API answered the last request.")
-	descCable     = describe("cable_info", "The implementation of the cable in use.", "cable")
-	descMTU       = describe("mtu_bytes", "MTU of the tunnel.")
-	descServices  = describe("services", "Services of other clusters that are proxied here.")
-	descEndpoints = describe("service_endpoints", "Endpoints of the services of other clusters that are proxied here, once for each port.")
-	descRefused   = describe("services_refused", "What is not used of the mirrors of other clusters' services; it counts among the refusals too.")
-	descSync      = describe("service_sync_duration_seconds", "How long the last change of services took from the agent to the kernel.")
-	descReady     = describe("part_as_planned", "1 if the part is as planned, 0 if its last apply failed.", "part")
-	descPlan      = describe("plan_info", "Where the plan in use comes from: api, saved or none.", "source")
+	descAge       = set.Desc(metricset.Gauge, "peer_last_handshake_age_seconds", "Age of the last handshake with the peer; absent before the first.", "peer")
+	descReceived  = set.Desc(metricset.Counter, "peer_receive_bytes_total", "Bytes received from the peer.", "peer")
+	descSent      = set.Desc(metricset.Counter, "peer_transmit_bytes_total", "Bytes sent to the peer.", "peer")
+	descPeers     = set.Desc(metricset.Gauge, "peers", "Peers by state: up (handshake younger than 180 s), stale, never.", "state")
+	descFlows     = set.Desc(metricset.Gauge, "flows", "Flows of sdn-tunnel on the bridge.")
+	descRefusals  = set.Desc(metricset.Gauge, "refusals", "What is not used of the objects in the API, by reason.", "reason")
+	descConnected = set.Desc(metricset.Gauge, "api_connected", "1 if the cluster's API answered the last request.")
+	descCable     = set.Desc(metricset.Gauge, "cable_info", "The implementation of the cable in use.", "cable")
+	descMTU       = set.Desc(metricset.Gauge, "mtu_bytes", "MTU of the tunnel.")
+	descServices  = set.Desc(metricset.Gauge, "services", "Services of other clusters that are proxied here.")
+	descEndpoints = set.Desc(metricset.Gauge, "service_endpoints", "Endpoints of the services of other clusters that are proxied here, once for each port.")
+	descRefused   = set.Desc(metricset.Gauge, "services_refused", "What is not used of the mirrors of other clusters' services; it counts among the refusals too.")
+	descSync      = set.Desc(metricset.Gauge, "service_sync_duration_seconds", "How long the last change of services took from the agent to the kernel.")
+	descReady     = set.Desc(metricset.Gauge, "part_as_planned", "1 if the part is as planned, 0 if its last apply failed.", "part")
+	descContested = set.Desc(metricset.Gauge, "part_contested", "1 if the part is put back again and again: something else undoes it.", "part")
+	descPlan      = set.Desc(metricset.Gauge, "plan_info", "Where the plan in use comes from: api, saved or none.", "source")
 )
 
 func newMetrics(observe func() Observation) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		observe:  observe,
-		reconciles: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: name("reconciles_total"), Help: "Applies of each part, by result: ok or error.",
-		}, []string{"part", "result"}),
-		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: name("changes_total"), Help: "What the applies of each part changed.",
-		}, []string{"part"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: name("reconcile_duration_seconds"), Help: "Duration of each apply.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
-		}, []string{"part"}),
+		registry:   prometheus.NewRegistry(),
+		observe:    observe,
+		reconciles: set.Counter("reconciles_total", "Applies of each part, by result: ok or error.", "part", "result"),
+		changes:    set.Counter("changes_total", "What the applies of each part changed.", "part"),
+		duration: set.Histogram("reconcile_duration_seconds", "Duration of each apply.",
+			prometheus.ExponentialBuckets(0.001, 4, 8), "part"),
 	}
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: name("build_info"), Help: "Always 1; the labels say which build this is.",
-		ConstLabels: prometheus.Labels{"version": version.Version, "goversion": runtime.Version()},
-	})
+	build := set.Gauge("build_info", "Always 1; the labels say which build this is.", "version", "goversion").
+		WithLabelValues(version.Version, runtime.Version())
 	build.Set(1)
 	m.registry.MustRegister(m, m.reconciles, m.changes, m.duration, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -117,6 +114,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	for _, p := range o.State.Parts {
 		gauge(descReady, truth(p.Err == nil), p.Name)
+		gauge(descContested, truth(p.Contested), p.Name)
 	}
 	gauge(descFlows, float64(o.Flows))
 	gauge(descMTU, float64(o.MTU))

@@ -197,6 +197,7 @@ func TestMetrics(t *testing.T) {
 		`sdntunnel_refusals{reason="DuplicateKey"} 1`,
 		`sdntunnel_cable_info{cable="wireguard"} 1`, `sdntunnel_plan_info{source="api"} 1`,
 		`sdntunnel_part_as_planned{part="namespace"} 1`, `sdntunnel_part_as_planned{part="wireguard"} 0`,
+		`sdntunnel_part_contested{part="wireguard"} 0`,
 		`sdntunnel_reconciles_total{part="wireguard",result="ok"} 1`, `sdntunnel_reconciles_total{part="wireguard",result="error"} 1`,
 		`sdntunnel_changes_total{part="wireguard"} 3`, `sdntunnel_reconcile_duration_seconds_count{part="wireguard"} 2`,
 		`sdntunnel_services 4`, `sdntunnel_service_endpoints 12`, `sdntunnel_services_refused 1`, `sdntunnel_service_sync_duration_seconds 0.014`,
@@ -204,6 +205,18 @@ func TestMetrics(t *testing.T) {
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%s is missing", want)
+		}
+	}
+	listed := map[string]bool{}
+	for _, m := range Metrics() {
+		listed[m.Name] = true
+		if !strings.Contains(body, "# TYPE "+m.Name+" "+m.Type+"\n") {
+			t.Errorf("%s is listed as a %s and is not there as one", m.Name, m.Type)
+		}
+	}
+	for line := range strings.Lines(body) {
+		if name, ok := strings.CutPrefix(line, "# TYPE sdntunnel_"); ok && !listed["sdntunnel_"+strings.Fields(name)[0]] {
+			t.Errorf("not listed: %s", line)
 		}
 	}
 	if strings.Contains(body, `handshake_age_seconds{peer="west.w3"}`) {

@@ -121,7 +121,7 @@ func TestTwoMembers(t *testing.T) {
 }
 
 func probed(t *testing.T, m *member) {
-	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/metrics": `sdn_tunnel_nodes{cluster="east"} 2`} {
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/metrics": `sdntunnel_member_nodes{cluster="east"} 2`} {
 		eventually(t, path, func() string {
 			resp, err := http.Get("http://" + m.probes + path)
 			if err != nil {
