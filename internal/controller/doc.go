@@ -72,7 +72,8 @@
 //
 // endpointslices/restricted is what OpenShift asks for where an endpoint lies in the
 // cluster's own networks; slices are written outside of the namespace of sdn-tunnel for
-// headless imports only. The Secrets are made by the deploy and only renewed here.
+// headless imports only, and where there are admission policies (API servers from 1.30 on)
+// one holds it to that. The Secrets are made by the deploy and only renewed here.
 // Those on pods and the webhook's configuration are given only where the controller
 // serves the admission webhook (package admission).
 package controller
