@@ -174,6 +174,33 @@ func TestImports(t *testing.T) {
 	t.Run("somebody else's import", func(t *testing.T) { importForeign(t, east, west) })
 }
 
+// TestImportsOfAMemberThatIsAway: what it exported stays, also for a controller that
+// starts meanwhile, and follows when it is back.
+func TestImportsOfAMemberThatIsAway(t *testing.T) {
+	east, west := twoMembers(t)
+	for _, m := range []*member{east, west} {
+		m.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demo}})
+	}
+	west.service(demo, "web")
+	west.slice(demo, "web", "web-w", at("10.132.0.5", true))
+	fromWest := west.export("web")
+	stop := east.run()
+	want := east.importing("demo/web ClusterSetIP http:80 west", "sdn-tunnel web of west http:8080 10.132.0.5")
+	eventually(t, "imported", want)
+	west.api.StopAPI()
+	stop()
+	east.run()
+	east.service(demo, "own")
+	east.export("own") // what is done meanwhile shows that the controller is at work
+	own := "demo/own ClusterSetIP http:80 east"
+	eventually(t, "away", east.importing(own, "demo/web ClusterSetIP http:80 west", "sdn-tunnel web of west http:8080 10.132.0.5"))
+	time.Sleep(time.Second)
+	eventually(t, "still", east.importing(own, "demo/web ClusterSetIP http:80 west", "sdn-tunnel web of west http:8080 10.132.0.5"))
+	west.api.StartAPI(t)
+	west.delete(fromWest)
+	eventually(t, "back", east.importing(own))
+}
+
 // weighed: objects and bytes of an import of one service, as the API has them.
 func weighed(t *testing.T, m *member) {
 	ours := client.MatchingLabels{clusterset.LabelManagedBy: clusterset.ManagedBy}
