@@ -42,8 +42,8 @@ playbooks/library/%: FORCE
 	@cp ansible-modules/$*/$*.yml playbooks/library/
 
 .PHONY: images
-images: build ## OCI archives of agent, controller and test-app in dist/
-	bin/sdn-tunnel lab images --output dist
+images: build ## OCI archives of agent (with kube-router), controller and test-app in dist/
+	bin/sdn-tunnel lab images --kube-router --output dist
 
 .PHONY: demo
 demo: build ## two real clusters on this machine, the playbook run on them, and the matrix of all pairs (KEEP=1 leaves them up)

@@ -102,7 +102,8 @@ func flags() []cli.Flag {
 		&cli.UintFlag{Name: "tunnel-port", Value: 5555, EnvVars: []string{"SDN_TUNNEL_PORT"}, Usage: "UDP `PORT` of the tunnels, where a node has none of its own"},
 		text("wireguard", "auto", "SDN_TUNNEL_WIREGUARD", "auto, kernel or userspace"),
 		&cli.UintFlag{Name: "vnid", Value: 0, EnvVars: []string{"SDN_TUNNEL_VNID"}, Usage: "OpenShift SDN's network `ID` of remote traffic; 0 is global"},
-		text("service-proxy", "nftables", "SDN_TUNNEL_SERVICE_PROXY", "what balances services of other clusters: nftables, or none"),
+		text("service-proxy", "nftables", "SDN_TUNNEL_SERVICE_PROXY", "what balances services of other clusters: nftables, kube-router or none"),
+		text("kube-router", "kube-router", "SDN_TUNNEL_KUBE_ROUTER", "`PROGRAM` of --service-proxy=kube-router"),
 		&cli.UintFlag{Name: "mtu", Value: 0, EnvVars: []string{"SDN_TUNNEL_MTU"}, Usage: "the tunnel's `BYTES` at most; 0: what the node's ways to the peers carry"},
 		text("state-dir", "/var/lib/sdn-tunnel", "SDN_TUNNEL_STATE_DIR", "`DIR` of the node's key and last plan"),
 		text("metrics-bind-address", ":9655", "SDN_TUNNEL_METRICS_BIND_ADDRESS", "`ADDRESS` of /metrics, /healthz and /readyz; empty: none"),
@@ -220,7 +221,7 @@ func options(c *cli.Context, log *slog.Logger) agent.Options {
 	return agent.Options{
 		Attachment: agent.Attachment(c.String("attachment")), Bridge: c.String("bridge"),
 		WireGuard: c.String("wireguard"), VNID: uint32(c.Uint("vnid")), MTU: int(c.Uint("mtu")),
-		Services: agent.ServiceProxy(c.String("service-proxy")),
+		Services: agent.ServiceProxy(c.String("service-proxy")), KubeRouter: c.String("kube-router"),
 		StateDir: c.String("state-dir"), Log: log,
 	}
 }

@@ -43,6 +43,8 @@ type DataPlane struct {
 	// Services proxies remote services; nil: this node does not.
 	Services Services
 	Gauges   Gauges
+	// Healthy, if not nil, tells why the agent should be started anew, besides the loop.
+	Healthy func() error
 	// Close, if not nil, ends what runs inside this process; what is in the kernel stays.
 	Close func() error
 }
@@ -107,7 +109,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return serve.Unix(ctx, SocketPath(a.cfg.StateDir), a.statusHandler()) })
 	if a.cfg.MetricsAddress != "" {
-		checks := serve.Checks{Healthy: a.loop.Alive, Ready: a.Ready, Metrics: a.metrics.handler()}
+		checks := serve.Checks{Healthy: a.Healthy, Ready: a.Ready, Metrics: a.metrics.handler()}
 		group.Go(func() error {
 			if err := serve.TCP(ctx, a.cfg.MetricsAddress, serve.Handler(checks)); err != nil {
 				return fmt.Errorf("agent_metrics_address: %w", err)
@@ -120,6 +122,14 @@ func (a *Agent) Run(ctx context.Context) error {
 		err = errors.Join(err, a.plane.Close())
 	}
 	return err
+}
+
+// Healthy tells why the agent should be started anew, or nil.
+func (a *Agent) Healthy() error {
+	if err := a.loop.Alive(); err != nil || a.plane.Healthy == nil {
+		return err
+	}
+	return a.plane.Healthy()
 }
 
 // Ready tells why the data plane is not as planned, or nil.
@@ -183,6 +193,9 @@ func (a *Agent) observe() Observation {
 	}
 	if g := a.plane.Gauges; g.Flows != nil {
 		o.Flows = g.Flows()
+	}
+	if g := a.plane.Gauges; g.KubeRouters != nil {
+		o.KubeRouters = g.KubeRouters()
 	}
 	if g := a.plane.Gauges; g.Services != nil {
 		s := g.Services()

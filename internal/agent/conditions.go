@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/kuberouter"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/version"
 )
@@ -100,6 +101,7 @@ func ready(o Observation, missing string) metav1.Condition {
 		if o.Cable == "wireguard-userspace" {
 			c.Message += "; WireGuard runs in the agent, for the kernel has none: it is slower, and pauses while the agent restarts"
 		}
+		c.Message += overloaded(o.KubeRouters)
 	}
 	return c
 }
@@ -119,6 +121,17 @@ func settled(s State) metav1.Condition {
 	return metav1.Condition{Type: v1alpha1.ConditionSettled, Status: metav1.ConditionFalse, Reason: "Contested",
 		Message: "something else on the node undoes what the agent makes, again and again: " + strings.Join(contested, ", ") +
 			"; the agent's log has what it puts back: end what changes it"}
+}
+
+// overloaded says which members have more services than kube-router is good for.
+func overloaded(all []kuberouter.Status) (text string) {
+	for _, k := range all {
+		if k.Services > kuberouter.Fit {
+			text += fmt.Sprintf("; kube-router follows the %d services and ports of %s slowly, as they are more than about %d: service_proxy nftables does not mind",
+				k.Services, k.Member, kuberouter.Fit)
+		}
+	}
+	return text
 }
 
 // accepted says what is refused of this node; what is refused of others is added for

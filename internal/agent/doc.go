@@ -20,5 +20,6 @@
 // That it writes no other node's TunnelNode is for the API server to enforce, by a
 // ValidatingAdmissionPolicy on the token's node claim. On the node it needs the host's
 // network, NET_ADMIN, SYS_ADMIN (for entering the tunnel namespace), the run directory
-// of Open vSwitch, /run/netns shared both ways, and its state directory.
+// of Open vSwitch, /run/netns shared both ways, and its state directory; with kube-router
+// also /lib/modules, and SYS_MODULE for ip_vs.
 package agent

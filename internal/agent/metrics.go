@@ -46,6 +46,9 @@ var (
 	descEndpoints = set.Desc(metricset.Gauge, "service_endpoints", "Endpoints of the services of other clusters that are proxied here, once for each port.")
 	descRefused   = set.Desc(metricset.Gauge, "services_refused", "What is not used of the mirrors of other clusters' services; it counts among the refusals too.")
 	descSync      = set.Desc(metricset.Gauge, "service_sync_duration_seconds", "How long the last change of services took from the agent to the kernel.")
+	descRouterUp  = set.Desc(metricset.Gauge, "kube_router_serving", "1 if the kube-router of the other cluster runs and IPVS holds what it should, else 0.", "cluster")
+	descRestarts  = set.Desc(metricset.Counter, "kube_router_restarts_total", "How often the kube-router of the other cluster was started again by this agent.", "cluster")
+	descBehind    = set.Desc(metricset.Gauge, "kube_router_behind_seconds", "For how long IPVS has not held what it should of the other cluster; 0 if it does.", "cluster")
 	descReady     = set.Desc(metricset.Gauge, "part_as_planned", "1 if the part is as planned, 0 if its last apply failed.", "part")
 	descContested = set.Desc(metricset.Gauge, "part_contested", "1 if the part is put back again and again: something else undoes it.", "part")
 	descPlan      = set.Desc(metricset.Gauge, "plan_info", "Where the plan in use comes from: api, saved or none.", "source")
@@ -125,6 +128,11 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		gauge(descEndpoints, float64(s.Endpoints))
 		gauge(descRefused, float64(len(s.Refused)))
 		gauge(descSync, s.Sync.Seconds())
+	}
+	for _, k := range o.KubeRouters {
+		gauge(descRouterUp, truth(k.Running && k.Behind == 0), k.Member)
+		gauge(descBehind, k.Behind.Seconds(), k.Member)
+		out <- prometheus.MustNewConstMetric(descRestarts, prometheus.CounterValue, float64(k.Restarts), k.Member)
 	}
 	if o.Cable != "" {
 		gauge(descCable, 1, o.Cable)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/kuberouter"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 )
@@ -52,18 +53,22 @@ type Gauges struct {
 	Flows func() int
 	// Services is how the proxy of remote services fares.
 	Services func() remoteservice.Stats
+	// KubeRouters is how the kube-router of each other member fares.
+	KubeRouters func() []kuberouter.Status
 }
 
 // Observation is everything that the agent says of its node, at one moment.
 type Observation struct {
-	State     State
-	Peers     []Peer
-	PeersErr  error
-	Cable     string
-	MTU       int
-	Flows     int
-	Services  *remoteservice.Stats // nil: this node proxies none
-	Connected bool
+	State    State
+	Peers    []Peer
+	PeersErr error
+	Cable    string
+	MTU      int
+	Flows    int
+	Services *remoteservice.Stats // nil: this node proxies none
+	// KubeRouters are the members' where they proxy.
+	KubeRouters []kuberouter.Status
+	Connected   bool
 }
 
 // board holds the latest of what the goroutines know.

@@ -25,14 +25,16 @@ type Report struct {
 	MTU           int    `json:"mtu,omitempty"`
 	Flows         int    `json:"flows"`
 	// Services is absent where the node proxies no remote services.
-	Services     *ServiceReport `json:"services,omitempty"`
-	PlanSource   PlanSource     `json:"planSource"`
-	APIConnected bool           `json:"apiConnected"`
-	Ready        bool           `json:"ready"`
-	Parts        []PartReport   `json:"parts"`
-	Peers        []PeerReport   `json:"peers"`
-	PeersError   string         `json:"peersError,omitempty"`
-	Refusals     []string       `json:"refusals,omitempty"`
+	Services *ServiceReport `json:"services,omitempty"`
+	// KubeRouters are absent where nftables proxies.
+	KubeRouters  []KubeRouterReport `json:"kubeRouters,omitempty"`
+	PlanSource   PlanSource         `json:"planSource"`
+	APIConnected bool               `json:"apiConnected"`
+	Ready        bool               `json:"ready"`
+	Parts        []PartReport       `json:"parts"`
+	Peers        []PeerReport       `json:"peers"`
+	PeersError   string             `json:"peersError,omitempty"`
+	Refusals     []string           `json:"refusals,omitempty"`
 }
 
 // PartReport is how one part fares.
@@ -47,6 +49,17 @@ type ServiceReport struct {
 	Services  int `json:"services"`
 	Endpoints int `json:"endpoints"`
 	Refused   int `json:"refused"`
+}
+
+// KubeRouterReport is how one member's kube-router fares. Behind is in seconds.
+type KubeRouterReport struct {
+	Cluster  string  `json:"cluster"`
+	Running  bool    `json:"running"`
+	Serving  bool    `json:"serving"`
+	Services int     `json:"services"`
+	Behind   float64 `json:"behindSeconds"`
+	Restarts int     `json:"restarts"`
+	Fault    string  `json:"fault,omitempty"`
 }
 
 // PeerReport is one peer. HandshakeAge is in seconds, absent before the first one.
@@ -69,6 +82,12 @@ func reportOf(self mesh.Ref, key mesh.Key, o Observation, now time.Time) Report 
 	}
 	if s := o.Services; s != nil {
 		r.Services = &ServiceReport{s.Services, s.Endpoints, len(s.Refused)}
+	}
+	for _, k := range o.KubeRouters {
+		r.KubeRouters = append(r.KubeRouters, KubeRouterReport{
+			Cluster: k.Member, Running: k.Running, Serving: k.Serving, Services: k.Services,
+			Behind: k.Behind.Seconds(), Restarts: k.Restarts, Fault: k.Fault,
+		})
 	}
 	if o.State.Plan.TunnelAddress.IsValid() {
 		r.TunnelAddress = o.State.Plan.TunnelAddress.String()
@@ -131,6 +150,23 @@ func ReadReport(ctx context.Context, stateDir string) (Report, error) {
 	return r, nil
 }
 
+func (k KubeRouterReport) line() string {
+	text := fmt.Sprintf("%d services and ports, in IPVS", k.Services)
+	if k.Behind > 0 {
+		text = fmt.Sprintf("%d services and ports, IPVS behind for %.0f s", k.Services, k.Behind)
+	}
+	if !k.Running {
+		text += ", not running"
+	}
+	if k.Restarts > 0 {
+		text += fmt.Sprintf(", restarted %d times", k.Restarts)
+	}
+	if k.Fault != "" {
+		text += ": " + k.Fault
+	}
+	return text
+}
+
 // WriteTable shows the report to people.
 func (r Report) WriteTable(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
@@ -144,6 +180,9 @@ func (r Report) WriteTable(out io.Writer) error {
 	fmt.Fprintf(w, "FLOWS\t%d\n", r.Flows)
 	if s := r.Services; s != nil {
 		fmt.Fprintf(w, "SERVICES\t%d with %d endpoints, %d refused\n", s.Services, s.Endpoints, s.Refused)
+	}
+	for _, k := range r.KubeRouters {
+		fmt.Fprintf(w, "KUBE-ROUTER %s\t%s\n", k.Cluster, k.line())
 	}
 	for _, p := range r.Parts {
 		fmt.Fprintf(w, "PART %s\t%s\n", p.Name, cmp.Or(p.Error, "as planned"))

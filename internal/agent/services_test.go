@@ -181,14 +181,14 @@ func TestServiceProxies(t *testing.T) {
 	for _, tt := range []struct {
 		proxy    ServiceProxy
 		services bool
-	}{{ProxyNFTables, true}, {ProxyNone, false}} {
+	}{{ProxyNFTables, true}, {ProxyKubeRouter, true}, {ProxyNone, false}} {
 		var plane DataPlane
 		part, err := proxy(Options{Services: tt.proxy}, &plane)
 		if err != nil || part.Name() != "services" || (plane.Services != nil) != tt.services || (plane.Gauges.Services != nil) != tt.services {
 			t.Errorf("%s: %v, %+v, %v", tt.proxy, part, plane, err)
 		}
 	}
-	if _, err := proxy(Options{Services: "iptables"}, &DataPlane{}); err == nil || !strings.Contains(err.Error(), "nftables and none") {
+	if _, err := proxy(Options{Services: "iptables"}, &DataPlane{}); err == nil || !strings.Contains(err.Error(), "nftables, kube-router or none") {
 		t.Errorf("iptables: %v", err)
 	}
 }

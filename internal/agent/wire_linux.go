@@ -8,7 +8,6 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nodepath"
-	"github.com/sdn-tunnel/sdn-tunnel/internal/svcproxy"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/vswitch"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/wg"
@@ -28,8 +27,9 @@ type ServiceProxy string
 
 // Service proxies.
 const (
-	ProxyNFTables ServiceProxy = "nftables" // built in
-	ProxyNone     ServiceProxy = "none"     // remote services are not reached by address
+	ProxyNFTables   ServiceProxy = "nftables"    // built in
+	ProxyKubeRouter ServiceProxy = "kube-router" // upstream's program, with IPVS
+	ProxyNone       ServiceProxy = "none"        // remote services are not reached by address
 )
 
 // Options choose among the ways to make a data plane. A new attachment is a new Part
@@ -40,7 +40,8 @@ type Options struct {
 	WireGuard  string // auto, kernel or userspace
 	VNID       uint32
 	Services   ServiceProxy
-	MTU        int // caps the tunnel's; 0: nothing does
+	KubeRouter string // the program; empty: that in PATH
+	MTU        int    // caps the tunnel's; 0: nothing does
 	StateDir   string
 	Log        *slog.Logger
 }
@@ -103,25 +104,6 @@ func wire(o Options, ovs *vswitch.OVS, key wg.PrivateKey) (DataPlane, error) {
 	// Services before what leads traffic to them.
 	plane.Parts = []Part{namespace, cable, services, bridge, node}
 	return plane, nil
-}
-
-// proxy gives the part for remote services; where there is no proxy it takes away what an
-// earlier one left.
-func proxy(o Options, plane *DataPlane) (Part, error) {
-	switch cfg := (svcproxy.Config{Log: o.Log}); o.Services {
-	case ProxyNFTables:
-		p, err := svcproxy.New(cfg)
-		if err != nil {
-			return nil, err
-		}
-		plane.Services = p
-		plane.Gauges.Services = p.Stats
-		return p, nil
-	case ProxyNone:
-		return svcproxy.NewNone(cfg)
-	default:
-		return nil, fmt.Errorf("%q: this version has %s and %s", o.Services, ProxyNFTables, ProxyNone)
-	}
 }
 
 func readCable(ctx context.Context, cable *wg.Part) ([]Peer, error) {

@@ -19,12 +19,18 @@ func closure(program string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	libs, err := libraries(p)
+	return append([]string{p}, libs...), err
+}
+
+// libraries gives the paths of the shared libraries that a file loads.
+func libraries(p string) ([]string, error) {
 	cmd := exec.Command("ldd", p)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		if bytes.Contains(out, []byte("not a dynamic executable")) || bytes.Contains(out, []byte("statically linked")) {
-			return []string{p}, nil
+			return nil, nil
 		}
 		return nil, fmt.Errorf("libraries of %s: ldd: %w: %s", p, err, bytes.TrimSpace(out))
 	}
@@ -32,7 +38,7 @@ func closure(program string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("libraries of %s: %w", p, err)
 	}
-	return append([]string{p}, libs...), nil
+	return libs, nil
 }
 
 func find(program string) (string, error) {

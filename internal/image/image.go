@@ -27,6 +27,10 @@ type Spec struct {
 	Ref string
 	// Files maps absolute paths in the image to files on this machine; their mode is 0755.
 	Files map[string]string
+	// HostFiles are files of this machine that are put into the image at the same path, with
+	// the shared libraries that they load. Patterns as filepath.Match has them; each has to
+	// match something.
+	HostFiles []string
 	// HostPrograms are programs of this machine, looked up in its usual folders and put
 	// into the image at the same path, with the shared libraries that they load.
 	HostPrograms []string
@@ -56,6 +60,11 @@ func Build(s Spec) (v1.Image, error) {
 		}
 		for _, f := range files {
 			base.file(f, f)
+		}
+	}
+	for _, pattern := range s.HostFiles {
+		if err := base.hostFiles(pattern); err != nil {
+			return nil, fmt.Errorf("image %s: %w", s.Ref, err)
 		}
 	}
 	own := newLayer()
@@ -161,6 +170,27 @@ func (l *layer) symlink(p, target string) {
 func (l *layer) file(p, source string) {
 	l.parents(p)
 	l.entries[p] = entry{header: tar.Header{Typeflag: tar.TypeReg, Mode: 0o755}, source: source}
+}
+
+// hostFiles adds the files of this machine that match a pattern, with their libraries.
+func (l *layer) hostFiles(pattern string) error {
+	found, err := filepath.Glob(pattern)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("no file on this machine is %s: install the package that has it", pattern)
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		needed, err := libraries(f)
+		if err != nil {
+			return err
+		}
+		for _, n := range append(needed, f) {
+			l.file(n, n)
+		}
+	}
+	return nil
 }
 
 // build writes the entries in the order of their paths, with no times, into a layer.

@@ -50,6 +50,7 @@ func testSpec(t *testing.T, content string) Spec {
 	s := TestApp("localhost/x/test-app:1", bin)
 	s.Symlinks = map[string]string{"/var/run": "/run"}
 	s.HostPrograms = []string{"tar"}
+	s.HostFiles = []string{"/usr/lib/*/xtables/libxt_set.so"}
 	return s
 }
 
@@ -75,7 +76,11 @@ func TestImageHoldsProgramsAndTheirLibraries(t *testing.T) {
 	if err != nil || len(libs) < 2 {
 		t.Fatalf("closure of tar: %v, %v", libs, err)
 	}
-	for _, p := range append(libs, "/usr/bin/test-app", "/tmp", "/var") {
+	plugins, err := filepath.Glob("/usr/lib/*/xtables/libxt_set.so")
+	if err != nil || len(plugins) == 0 {
+		t.Fatalf("no libxt_set.so: %v", err)
+	}
+	for _, p := range append(append(libs, plugins...), "/usr/bin/test-app", "/tmp", "/var") {
 		if _, ok := have[p]; !ok {
 			t.Errorf("%s is not in the image", p)
 		}
@@ -85,6 +90,9 @@ func TestImageHoldsProgramsAndTheirLibraries(t *testing.T) {
 	}
 	if _, err := closure("no-such-program-here"); err == nil {
 		t.Error("a missing program was not refused")
+	}
+	if _, err := Build(Spec{Ref: "localhost/x/y:1", HostFiles: []string{"/usr/lib/no-such-file-*"}}); err == nil {
+		t.Error("a missing file was not refused")
 	}
 }
 
@@ -101,5 +109,45 @@ func TestWriteChangesNothingTheSecondTime(t *testing.T) {
 	}
 	if changed, err := Write(file, s); err != nil || !changed {
 		t.Fatalf("after a change: changed %v, %v", changed, err)
+	}
+}
+
+// TestAgentWithKubeRouter: the image has kube-router and everything that it runs.
+func TestAgentWithKubeRouter(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "kube-router")
+	if err := os.WriteFile(program, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := AgentWithKubeRouter("localhost/x/agent:1", program, program, "../../images/rt_tables")
+	s.HostPrograms = slices.DeleteFunc(s.HostPrograms, func(p string) bool { return strings.HasPrefix(p, "ovs-") })
+	img, err := Build(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := mutate.Extract(img)
+	defer r.Close()
+	want := map[string]bool{
+		"usr/bin/kube-router": true, "usr/sbin/iptables": true, "usr/sbin/ip6tables": true, "usr/sbin/ipset": true,
+		"usr/sbin/conntrack": true, "usr/sbin/ip": true, "usr/sbin/modprobe": true,
+	}
+	for tr := tar.NewReader(r); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		delete(want, h.Name)
+		if h.Name == "etc/iproute2/rt_tables" {
+			// What kube-router looks for before it writes: the image's root is read-only.
+			if text, err := io.ReadAll(tr); err != nil || !strings.Contains(string(text), "kube-router-dsr") || !strings.Contains(string(text), "external_ip") {
+				t.Errorf("rt_tables: %s, %v", text, err)
+			}
+			delete(want, h.Name)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
 	}
 }

@@ -15,6 +15,17 @@ func Agent(ref, binary string) Spec {
 	}
 }
 
+// AgentWithKubeRouter is the image of sdn-tunnel-agent with kube-router and what that
+// runs, for service_proxy kube-router. tables is the file with the names of routing tables.
+func AgentWithKubeRouter(ref, binary, kubeRouter, tables string) Spec {
+	s := Agent(ref, binary)
+	s.Files["/usr/bin/kube-router"] = kubeRouter
+	s.Files["/etc/iproute2/rt_tables"] = tables
+	s.HostPrograms = append(s.HostPrograms, "conntrack", "ip", "ip6tables", "ip6tables-save", "ipset", "iptables", "iptables-save", "modprobe")
+	s.HostFiles = []string{"/usr/lib/*/xtables/*.so"} // iptables loads them by name
+	return s
+}
+
 // authorities is where Debian keeps the certificates that the system trusts.
 const authorities = "/etc/ssl/certs/ca-certificates.crt"
 

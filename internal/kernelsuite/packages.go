@@ -13,7 +13,12 @@ import (
 	"strings"
 )
 
-const mark = "github.com/sdn-tunnel/sdn-tunnel/internal/kerneltest"
+const (
+	mark = "github.com/sdn-tunnel/sdn-tunnel/internal/kerneltest"
+	// kubeRouter is the package that runs kube-router: its tests need the program, and so
+	// do those of packages whose tests import it.
+	kubeRouter = "github.com/sdn-tunnel/sdn-tunnel/internal/kuberouter"
+)
 
 // testPackage is what go list says of a package.
 type testPackage struct {
@@ -23,6 +28,10 @@ type testPackage struct {
 
 func (p testPackage) isMarked() bool {
 	return slices.Contains(p.TestImports, mark) || slices.Contains(p.XTestImports, mark)
+}
+
+func (p testPackage) needsKubeRouter() bool {
+	return p.ImportPath == kubeRouter || slices.Contains(p.TestImports, kubeRouter) || slices.Contains(p.XTestImports, kubeRouter)
 }
 
 // name is the package's in file names.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,6 +52,10 @@ type Options struct {
 	// Out gets the tests' output, Say a line for each step.
 	Out io.Writer
 	Say func(format string, args ...any)
+	// KubeRouter gives the path of kube-router; it is asked only if tests need that.
+	KubeRouter func(context.Context) (string, error)
+
+	kubeRouter string // the program; empty: no test needs it
 }
 
 func (o Options) withDefaults() Options {
@@ -73,6 +78,7 @@ func (o Options) withDefaults() Options {
 var hot = []string{
 	"sh", "ip", "nft", "nsenter", "unshare", "sysctl", "sleep", "mount", "mkdir", "touch", "modprobe", "wg", "conntrack", "ping",
 	"ovs-vsctl", "ovs-ofctl", "ovs-appctl", "ovs-dpctl", "ovsdb-tool", "ovsdb-server", "ovs-vswitchd",
+	"iptables", "ipset",
 }
 
 // guestMiB is the guest's memory; what it does not touch costs nothing.
@@ -114,6 +120,11 @@ func Run(ctx context.Context, o Options) (Site, error) {
 	for _, p := range packages {
 		if err := p.build(ctx, o, work); err != nil {
 			return Site{}, err
+		}
+	}
+	if slices.ContainsFunc(packages, testPackage.needsKubeRouter) {
+		if o.kubeRouter, err = o.KubeRouter(ctx); err != nil {
+			return err
 		}
 	}
 	out := filepath.Join(work, "out")
@@ -193,7 +204,7 @@ func newGuest(ctx context.Context, o Options, work string) (guest.Guest, error) 
 	if err != nil {
 		return guest.Guest{}, err
 	}
-	g, err := guest.Guest{Kernel: k, Init: init, Processors: runtime.NumCPU(), MiB: guestMiB, Programs: hot}.Accelerate(ctx, o.Say)
+	g, err := guest.Guest{Kernel: k, Init: init, Processors: runtime.NumCPU(), MiB: guestMiB, Programs: append(slices.Clone(hot), o.kubeRouter)}.Accelerate(ctx, o.Say)
 	o.Say("kernel tests: guest with Debian's %s, %s", k.Release, g.Accelerator)
 	return g, err
 }
@@ -221,6 +232,7 @@ func commands(o Options, packages []testPackage, work, out string) []job.Command
 			Env: []string{
 				"PATH=" + os.Getenv("PATH"), "HOME=/root", "TERM=dumb", "LANG=C.UTF-8", "GOTRACEBACK=all",
 				kerneltest.Variable + "=1", kerneltest.ArtifactsVariable + "=" + filepath.Join(out, p.name()),
+				kerneltest.KubeRouterVariable + "=" + o.kubeRouter,
 			},
 		})
 	}

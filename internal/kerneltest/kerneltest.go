@@ -18,6 +18,9 @@ const (
 	Variable = "SDN_TUNNEL_KERNEL_TESTS"
 	// ArtifactsVariable is the folder for files that are to be kept.
 	ArtifactsVariable = "SDN_TUNNEL_ARTIFACTS"
+	// KubeRouterVariable is the path of kube-router, for packages whose tests import
+	// package kuberouter.
+	KubeRouterVariable = "SDN_TUNNEL_KUBE_ROUTER"
 	// Prefix begins the names of these tests, so that nothing else of their packages
 	// is run a second time, on a slow machine.
 	Prefix = "TestKernel"
@@ -43,6 +46,16 @@ func Need(t testing.TB, modules ...string) {
 			t.Fatalf("load kernel module %s: %v: %s", m, err, out)
 		}
 	}
+}
+
+// KubeRouter is the path of kube-router, for a test that has called Need.
+func KubeRouter(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv(KubeRouterVariable)
+	if path == "" {
+		t.Fatalf("%s is not set: make test-kernel builds kube-router and says where it is", KubeRouterVariable)
+	}
+	return path
 }
 
 // Artifacts is a folder for files of the test that are to be kept, or empty.

@@ -68,18 +68,25 @@ func (l *Lab) ownSpecs() []image.Spec {
 }
 
 // WriteProductImages builds the product's images into dir: agent.tar, controller.tar
-// and test-app.tar. It needs neither a lab nor root.
-func WriteProductImages(ctx context.Context, version, dir string) ([]string, error) {
+// and test-app.tar. With kubeRouter, the path of that program, the agent's image has it
+// and what it runs. It needs neither a lab nor root.
+func WriteProductImages(ctx context.Context, version, dir, kubeRouter string) ([]string, error) {
 	source, err := sourceTree()
 	if err != nil {
 		return nil, err
+	}
+	programs := product(version)
+	if kubeRouter != "" {
+		programs[0].spec = func(ref, binary string) image.Spec {
+			return image.AgentWithKubeRouter(ref, binary, kubeRouter, filepath.Join(source, "images", "rt_tables"))
+		}
 	}
 	bin, err := os.MkdirTemp("", "sdn-tunnel-images-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(bin) }()
-	return buildImages(ctx, builder{source: source, version: version}, bin, dir, product(version), nil)
+	return buildImages(ctx, builder{source: source, version: version}, bin, dir, programs, nil)
 }
 
 // writeImages builds all images of the lab.

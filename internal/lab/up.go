@@ -74,6 +74,17 @@ func Tools(ctx context.Context, say func(format string, args ...any)) (string, e
 	return set.Bin(), err
 }
 
+// KubeRouter builds the pinned kube-router, if the cache has it not yet, and gives its path.
+// It needs no root.
+func KubeRouter(ctx context.Context, say func(format string, args ...any)) (string, error) {
+	source, err := sourceTree()
+	if err != nil {
+		return "", err
+	}
+	b := tools.Builder{Source: filepath.Join(source, "lab", "tools"), Progress: func(s string) { say("%s", s) }}
+	return b.KubeRouter(ctx)
+}
+
 func buildTools(ctx context.Context, source string, say func(format string, args ...any)) (tools.Set, error) {
 	b := tools.Builder{Source: filepath.Join(source, "lab", "tools"), Progress: func(s string) { say("%s", s) }}
 	return b.Ensure(ctx)

@@ -137,6 +137,7 @@ const (
 	Overlap          Reason = "Overlap"          // a prefix that another node or cluster has
 	Incomplete       Reason = "Incomplete"       // no key, subnet or endpoint yet
 	Malformed        Reason = "Malformed"        // cannot be read as what it should be
+	Unsupported      Reason = "Unsupported"      // what this node, as it is configured, cannot do
 )
 
 // Refusal names one thing that is not used and why. Everything else is.

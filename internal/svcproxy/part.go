@@ -77,6 +77,10 @@ func (p *Part) Apply(ctx context.Context, dp mesh.DataPlane) ([]string, error) {
 	return append(changes, loaded...), err
 }
 
+// Serving tells whether the services are in the kernel, so that nothing else has to
+// balance them.
+func (p *Part) Serving() bool { return p.loaded() }
+
 // networksOf are the service networks of the other members, as far as the table, which is
 // of family ip, can have them.
 func networksOf(dp mesh.DataPlane) []netip.Prefix {

@@ -107,10 +107,10 @@ func (n Namespace) with(fn func(*netlink.Handle) error) error {
 	return fn(h)
 }
 
-// create makes a new namespace and binds it to the path, so that it lives on when
+// Create makes a new namespace and binds it to the path, so that it lives on when
 // nothing runs in it. A container needs the folder mounted with Bidirectional
 // propagation; otherwise the node never sees the mount.
-func (n Namespace) create() error {
+func (n Namespace) Create() error {
 	if err := os.MkdirAll(filepath.Dir(n.path), 0o755); err != nil {
 		return fmt.Errorf("make the folder of %v: %w", n, err)
 	}
@@ -142,8 +142,8 @@ func (n Namespace) create() error {
 	return nil
 }
 
-// remove takes the name away; the kernel destroys the namespace with its last user.
-func (n Namespace) remove() error {
+// Remove takes the name away; the kernel destroys the namespace with its last user.
+func (n Namespace) Remove() error {
 	for n.Exists() { // more than once if somebody stacked mounts on it
 		if err := unix.Unmount(n.path, unix.MNT_DETACH); err != nil {
 			return fmt.Errorf("unmount %v: %w", n, err)

@@ -149,7 +149,7 @@ func (p *Part) syncNamespace() ([]string, error) {
 	if p.cfg.Namespace.Exists() {
 		return nil, nil
 	}
-	if err := p.cfg.Namespace.create(); err != nil {
+	if err := p.cfg.Namespace.Create(); err != nil {
 		return nil, err
 	}
 	return []string{p.cfg.Namespace.String() + " made"}, nil
@@ -231,7 +231,7 @@ func SameFamily(a, b netip.Addr) bool {
 // Remove takes the pair and the namespace away.
 func (p *Part) Remove(context.Context) error {
 	err := DeleteLink(p.cfg.Node, p.cfg.Outside)
-	return errors.Join(err, p.cfg.Namespace.remove())
+	return errors.Join(err, p.cfg.Namespace.Remove())
 }
 
 // DeleteLink deletes a link of a namespace; one that is not there is no error.

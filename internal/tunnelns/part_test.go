@@ -22,7 +22,7 @@ func newPart(t *testing.T) *Part {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := p.cfg.Namespace.remove(); err != nil {
+		if err := p.cfg.Namespace.Remove(); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,6 +1,7 @@
 package labcmd
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -10,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kernelsuite"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/lab"
 )
 
 func kernelCommand() *cli.Command {
@@ -37,6 +39,7 @@ func kernelCommand() *cli.Command {
 				Source: ".", Packages: c.Args().Slice(), Run: c.String("run"), Place: place,
 				Timeout: c.Duration("timeout"), CoverProfile: c.String("coverprofile"), Artifacts: c.String("artifacts"),
 				Out: c.App.Writer, Say: progress(c),
+				KubeRouter: func(ctx context.Context) (string, error) { return lab.KubeRouter(ctx, progress(c)) },
 			})
 			return err
 		},

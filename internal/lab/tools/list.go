@@ -19,6 +19,23 @@ type asset struct {
 
 const kubernetes = "k8s.io/kubernetes"
 
+// bundle is what is built, and kept in the cache, together.
+type bundle struct {
+	tools  []tool
+	assets []asset
+	// takes is how long that takes without any cache.
+	takes string
+}
+
+// lab is what the lab needs, and extra what only some need: the kernel's tests and the
+// agent's image for those who want it.
+var (
+	lab   = bundle{all, assets, "15 minutes"}
+	extra = bundle{tools: []tool{
+		{name: "kube-router", module: "kuberouter", pkg: "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
+	}, takes: "3 minutes"}
+)
+
 var all = []tool{
 	{name: "kube-apiserver", module: ".", pkg: kubernetes + "/cmd/kube-apiserver"},
 	{name: "kube-controller-manager", module: ".", pkg: kubernetes + "/cmd/kube-controller-manager"},

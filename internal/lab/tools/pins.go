@@ -49,14 +49,14 @@ func (b Builder) pinned(folder, path string) (string, error) {
 }
 
 // key hashes everything that decides what is built.
-func (b Builder) key(ctx context.Context) (string, error) {
+func (b Builder) key(ctx context.Context, of bundle) (string, error) {
 	h := sha256.New()
 	folders := map[string]bool{}
-	for _, t := range all {
+	for _, t := range of.tools {
 		folders[t.module] = true
 		_, _ = fmt.Fprintf(h, "%+v\n", t)
 	}
-	for _, a := range assets {
+	for _, a := range of.assets {
 		_, _ = fmt.Fprintf(h, "%+v\n", a)
 		version, err := b.pinned(a.module, a.path)
 		if err != nil {
@@ -64,7 +64,7 @@ func (b Builder) key(ctx context.Context) (string, error) {
 		}
 		_, _ = fmt.Fprintln(h, version)
 	}
-	for _, folder := range []string{".", "etcd", "metallb", "node"} {
+	for _, folder := range []string{".", "etcd", "kuberouter", "metallb", "node"} {
 		if !folders[folder] {
 			continue
 		}

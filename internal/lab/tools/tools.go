@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,11 +35,20 @@ func (s Set) Asset(name string) string { return filepath.Join(s.Dir, name) }
 
 // Ensure gives the set that the pins ask for, building it if it is not in the cache.
 // Several processes may call it at once; one builds, the others wait.
-func (b Builder) Ensure(ctx context.Context) (Set, error) {
+func (b Builder) Ensure(ctx context.Context) (Set, error) { return b.ensure(ctx, lab) }
+
+// KubeRouter gives the path of kube-router in the same way. It is apart from what the lab
+// needs: whoever does not ask for it does not wait for it.
+func (b Builder) KubeRouter(ctx context.Context) (string, error) {
+	set, err := b.ensure(ctx, extra)
+	return filepath.Join(set.Bin(), "kube-router"), err
+}
+
+func (b Builder) ensure(ctx context.Context, of bundle) (Set, error) {
 	if err := NeedGo(); err != nil {
 		return Set{}, err
 	}
-	key, err := b.key(ctx)
+	key, err := b.key(ctx, of)
 	if err != nil {
 		return Set{}, err
 	}
@@ -65,28 +75,30 @@ func (b Builder) Ensure(ctx context.Context) (Set, error) {
 	if _, err := os.Stat(set.Dir); err == nil {
 		return set, nil // another process built it meanwhile
 	}
-	b.say("tools: building %d programs in %s; the first time takes about 15 minutes on 2 cores", len(all), set.Dir)
-	return set, b.build(ctx, set.Dir)
+	b.say("tools: building %d programs in %s; the first time takes about %s on 2 cores", len(of.tools), set.Dir, of.takes)
+	return set, b.build(ctx, of, set.Dir)
 }
 
 // build makes the set in a folder beside dir and renames it when it is complete.
-func (b Builder) build(ctx context.Context, dir string) error {
-	if err := needs(ctx); err != nil {
-		return err
+func (b Builder) build(ctx context.Context, of bundle, dir string) error {
+	if slices.ContainsFunc(of.tools, func(t tool) bool { return t.cgo }) {
+		if err := needs(ctx); err != nil {
+			return err
+		}
 	}
 	start := time.Now()
 	tmp := dir + ".tmp"
 	if err := os.RemoveAll(tmp); err != nil {
 		return fmt.Errorf("half-built tools: %w", err)
 	}
-	for i, t := range all {
+	for i, t := range of.tools {
 		at := time.Now()
 		if err := b.buildTool(ctx, t, filepath.Join(tmp, "bin", t.name)); err != nil {
 			return err
 		}
-		b.say("tools: %2d of %d: %s (%.0f s)", i+1, len(all), t.name, time.Since(at).Seconds())
+		b.say("tools: %2d of %d: %s (%.0f s)", i+1, len(of.tools), t.name, time.Since(at).Seconds())
 	}
-	for _, a := range assets {
+	for _, a := range of.assets {
 		if err := b.copyAsset(ctx, a, filepath.Join(tmp, a.name)); err != nil {
 			return err
 		}

@@ -18,11 +18,11 @@ func source(t *testing.T) string {
 
 func TestKeyFollowsThePins(t *testing.T) {
 	b := Builder{Source: source(t)}
-	one, err := b.key(t.Context())
+	one, err := b.key(t.Context(), lab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if two, err := b.key(t.Context()); err != nil || one != two {
+	if two, err := b.key(t.Context(), lab); err != nil || one != two {
 		t.Fatalf("keys %s and %s, %v, want equal ones", one, two, err)
 	}
 	dir := filepath.Join(t.TempDir(), "lab", "tools")
@@ -39,14 +39,14 @@ func TestKeyFollowsThePins(t *testing.T) {
 		}
 	}
 	b.Source = dir
-	if same, err := b.key(t.Context()); err != nil || same != one {
+	if same, err := b.key(t.Context(), lab); err != nil || same != one {
 		t.Fatalf("key of a copy is %s, %v, want %s", same, err, one)
 	}
 	sum := filepath.Join(dir, "node", "go.sum")
 	if err := os.WriteFile(sum, []byte("changed\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if other, err := b.key(t.Context()); err != nil || other == one {
+	if other, err := b.key(t.Context(), lab); err != nil || other == one {
 		t.Fatalf("key after a change is %s, %v, want another than %s", other, err, one)
 	}
 }
@@ -82,7 +82,7 @@ func TestWithoutGo(t *testing.T) {
 
 func TestASetThatIsThereIsNotBuilt(t *testing.T) {
 	b := Builder{Source: source(t), Cache: t.TempDir(), Progress: func(s string) { t.Error("said " + s) }}
-	key, err := b.key(t.Context())
+	key, err := b.key(t.Context(), lab)
 	if err != nil {
 		t.Fatal(err)
 	}
