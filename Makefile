@@ -93,8 +93,9 @@ generated: ## fails when generated code is not what generate makes
 	go run ./internal/metricdoc/gen | diff -u docs/metrics.md - || { echo 'generated code is not current: make generate' >&2; exit 1; }
 
 .PHONY: bench
-bench: bin/sdn-tunnel ## throughput beside raw WireGuard, and what planning and applying cost: a table, and BENCH (bench.json)
+bench: bin/sdn-tunnel ## throughput beside raw WireGuard, and what planning and applying cost: a table, and BENCH (bench.json); and kube-router beside nftables
 	bin/sdn-tunnel lab bench --output "$(BENCH)"
+	bin/sdn-tunnel lab kernel --long --run '^TestKernelCompare$$' ./internal/kuberouter
 
 .PHONY: clean
 clean: ## removes what was built; a lab that is up is left alone (sdn-tunnel lab down)

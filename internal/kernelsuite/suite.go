@@ -43,6 +43,7 @@ type Options struct {
 	// BenchTime is how long each runs, as go test -benchtime takes it; default: 1s.
 	BenchTime string
 	Place     Place // default: Auto
+	Long      bool  // tests that take minutes, too
 	// Timeout is for one package's tests; default: 10 minutes.
 	Timeout time.Duration
 	// CoverProfile is the file for the coverage of all packages; empty: none is measured.
@@ -52,7 +53,8 @@ type Options struct {
 	// Out gets the tests' output, Say a line for each step.
 	Out io.Writer
 	Say func(format string, args ...any)
-	// KubeRouter gives the path of kube-router; it is asked only if tests need that.
+	// KubeRouter gives the path of kube-router; it is asked only if tests need that. nil:
+	// those fail.
 	KubeRouter func(context.Context) (string, error)
 
 	kubeRouter string // the program; empty: no test needs it
@@ -122,9 +124,9 @@ func Run(ctx context.Context, o Options) (Site, error) {
 			return Site{}, err
 		}
 	}
-	if slices.ContainsFunc(packages, testPackage.needsKubeRouter) {
+	if o.KubeRouter != nil && slices.ContainsFunc(packages, testPackage.needsKubeRouter) {
 		if o.kubeRouter, err = o.KubeRouter(ctx); err != nil {
-			return err
+			return Site{}, err
 		}
 	}
 	out := filepath.Join(work, "out")
@@ -227,13 +229,17 @@ func commands(o Options, packages []testPackage, work, out string) []job.Command
 		if o.CoverProfile != "" {
 			args = append(args, "-test.coverprofile="+filepath.Join(out, p.name()+".cover"))
 		}
+		env := []string{
+			"PATH=" + os.Getenv("PATH"), "HOME=/root", "TERM=dumb", "LANG=C.UTF-8", "GOTRACEBACK=all",
+			kerneltest.Variable + "=1", kerneltest.ArtifactsVariable + "=" + filepath.Join(out, p.name()),
+			kerneltest.KubeRouterVariable + "=" + o.kubeRouter,
+		}
+		if o.Long {
+			env = append(env, kerneltest.LongVariable+"=1")
+		}
 		all = append(all, job.Command{
 			Name: p.ImportPath, Dir: p.Dir, Args: args, Timeout: o.Timeout + 20*time.Second,
-			Env: []string{
-				"PATH=" + os.Getenv("PATH"), "HOME=/root", "TERM=dumb", "LANG=C.UTF-8", "GOTRACEBACK=all",
-				kerneltest.Variable + "=1", kerneltest.ArtifactsVariable + "=" + filepath.Join(out, p.name()),
-				kerneltest.KubeRouterVariable + "=" + o.kubeRouter,
-			},
+			Env: env,
 		})
 	}
 	return all

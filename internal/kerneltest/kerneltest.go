@@ -21,6 +21,8 @@ const (
 	// KubeRouterVariable is the path of kube-router, for packages whose tests import
 	// package kuberouter.
 	KubeRouterVariable = "SDN_TUNNEL_KUBE_ROUTER"
+	// LongVariable is set where tests that take minutes run, too.
+	LongVariable = "SDN_TUNNEL_KERNEL_LONG"
 	// Prefix begins the names of these tests, so that nothing else of their packages
 	// is run a second time, on a slow machine.
 	Prefix = "TestKernel"
@@ -56,6 +58,14 @@ func KubeRouter(t *testing.T) string {
 		t.Fatalf("%s is not set: make test-kernel builds kube-router and says where it is", KubeRouterVariable)
 	}
 	return path
+}
+
+// Long skips a test that takes minutes, unless it was asked for such.
+func Long(t *testing.T) {
+	t.Helper()
+	if os.Getenv(LongVariable) == "" {
+		t.Skip("takes minutes: sdn-tunnel lab kernel --long runs it, as make bench does")
+	}
 }
 
 // Artifacts is a folder for files of the test that are to be kept, or empty.

@@ -21,6 +21,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kerneltest"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/svcproxy"
 )
 
 var networks = []string{"tcp4", "udp4"}
@@ -46,7 +47,7 @@ func TestKernelKubeRouter(t *testing.T) {
 	}{
 		{"balance", balance}, {"two members", twoMembers}, {"refuse", refuseAtOnce}, {"gone", gone},
 		{"too big", tooBig}, {"affinity", affinity}, {"killed", killed}, {"started anew", startedAnew}, {"drift", drift},
-		{"nothing left", nothingLeft},
+		{"switched", switched}, {"nothing left", nothingLeft},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.test(t, w) }) {
 			w.show(t)
@@ -59,7 +60,7 @@ func TestKernelKubeRouter(t *testing.T) {
 func (w *world) show(t *testing.T) {
 	script := `ip -n %[1]s rule; ip -n %[1]s -br addr; nsenter --net=/run/netns/%[1]s nft list ruleset
 		for n in $(ip netns | grep -o '^%[1]s[.][a-z]*'); do echo "--- $n"; ip -n $n -br addr; ip -n $n route show table all
-		nsenter --net=/run/netns/$n sh -c 'cat /proc/net/ip_vs; cat /proc/net/ip_vs_conn; nft list ruleset; ipset list -t; cat /proc/net/stat/ip_conntrack' || true; done`
+		nsenter --net=/run/netns/$n sh -c 'cat /proc/net/ip_vs; cat /proc/net/ip_vs_conn; nft list ruleset; ipset list -t' || true; done`
 	t.Log(sh(t, script, base(w.tunnel)))
 }
 
@@ -136,7 +137,7 @@ func refuseAtOnce(t *testing.T, w *world) {
 func gone(t *testing.T, w *world) {
 	set := func(endpoints ...string) { w.part.Set(mirror("web", vip, 0, endpoints...)) }
 	set("10.132.0.1")
-	eventually(t, 10*time.Second, "one endpoint is left", w.elsewhere(t, "10.132.0.1"))
+	w.inIPVS(t)
 	open := map[string]*conn{}
 	for _, network := range networks {
 		c, err := w.dial(network, clientIP, vip)
@@ -167,7 +168,7 @@ func gone(t *testing.T, w *world) {
 		t.Errorf("a TCP connection to an endpoint that is gone: answered by %q (%v)", got, err)
 	}
 	set("10.132.0.1", "10.132.0.2", "10.132.0.3")
-	w.serving(t)
+	w.inIPVS(t)
 	set("10.132.0.1", "10.132.0.3")
 	took = eventually(t, time.Second, "an endpoint that is gone is out of use", func() bool {
 		return !slices.Contains([]string{w.once(t, "tcp4", clientIP, vip), w.once(t, "tcp4", clientIP, vip), w.once(t, "tcp4", clientIP, vip)}, "10.132.0.2")
@@ -221,8 +222,6 @@ func tooBig(t *testing.T, w *world) {
 
 func affinity(t *testing.T, w *world) {
 	w.part.Set(mirror("web", vip, 600, "10.132.0.1", "10.132.0.2", "10.132.0.3"))
-	time.Sleep(100 * time.Millisecond)
-	w.serving(t)
 	eventually(t, 10*time.Second, "the service has affinity", func() bool {
 		first := w.once(t, "tcp4", clientIP, vip)
 		for range 5 {
@@ -324,16 +323,86 @@ func drift(t *testing.T, w *world) {
 	}
 }
 
+// switched: from kube-router to nftables and back services answer all the time, and nothing
+// of the other one is left. The connection that was open when nftables balanced goes on.
+func switched(t *testing.T, w *world) {
+	all := []*discoveryv1.EndpointSlice{
+		mirror("north/web", northVIP, 0, "10.136.0.1", "10.136.0.2"), mirror("web", vip, 0, "10.132.0.1", "10.132.0.2"),
+	}
+	ask := func() {
+		t.Helper()
+		for _, network := range networks {
+			for _, to := range []string{vip, northVIP} {
+				w.once(t, network, clientIP, to)
+			}
+		}
+	}
+	builtIn, err := svcproxy.New(svcproxy.Config{Namespace: w.tunnel})
+	if err != nil {
+		t.Fatal(err)
+	}
+	builtIn.Replace(all)
+	if _, err := builtIn.Apply(t.Context(), dataPlane()); err != nil || !builtIn.Serving() {
+		t.Fatalf("nftables: %v, serving %v", err, builtIn.Serving())
+	}
+	ask()
+	w.end(t)
+	ask()
+	left := w.left(t)
+	delete(left, "routes") // to the services, of nftables
+	if strings.Contains(left["nftables"], "table ip "+svcproxy.Table) && strings.Count(left["nftables"], "table ") == 1 {
+		delete(left, "nftables")
+	}
+	for what, text := range left {
+		t.Errorf("%s of kube-router are left: %s", what, text)
+	}
+	open, err := w.dial("tcp4", clientIP, vip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	if _, _, err := open.ask(); err != nil {
+		t.Fatal(err)
+	}
+	w.start(t)
+	w.part.Replace(all)
+	ask()
+	w.serving(t)
+	ask()
+	if !w.part.Serving() {
+		t.Error("kube-router serves, and does not say so")
+	}
+	if err := builtIn.Remove(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ask()
+	if _, _, err := open.ask(); err != nil {
+		t.Errorf("a connection that was open: %v", err)
+	}
+	if text := w.left(t)["nftables"]; strings.Contains(text, svcproxy.Table) {
+		t.Errorf("nftables of the built-in proxy are left: %s", text)
+	}
+}
+
 // nothingLeft: without kube-router the tunnel namespace is as it was before.
 func nothingLeft(t *testing.T, w *world) {
 	w.end(t)
-	if left := processes(t, w); len(left) > 0 {
-		t.Errorf("processes %v are left", left)
+	for what, text := range w.left(t) {
+		t.Errorf("%s are left: %s", what, text)
+	}
+}
+
+// left is what there is of kube-router and of this package, in the tunnel namespace and
+// beside it; nothing: no entry.
+func (w *world) left(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	if pids := processes(t, w); len(pids) > 0 {
+		out["processes"] = fmt.Sprint(pids)
 	}
 	if found, err := filepath.Glob(w.tunnel.Path() + ".*"); err != nil || len(found) > 0 {
-		t.Errorf("namespaces %v are left (%v)", found, err)
+		out["namespaces"] = fmt.Sprint(found, err)
 	}
-	n := base(w.tunnel)
 	for what, command := range map[string]string{
 		"rules":    "ip -n %[1]s rule | grep -v 'lookup \\(local\\|main\\|default\\)$' || true",
 		"links":    "ip -n %[1]s -br link | grep " + linkPrefix + " || true",
@@ -342,10 +411,11 @@ func nothingLeft(t *testing.T, w *world) {
 		"IPVS":     "nsenter --net=/run/netns/%[1]s tail -n +4 /proc/net/ip_vs 2>/dev/null || true",
 		"routes":   "ip -n %[1]s route show table all proto 133",
 	} {
-		if out := strings.TrimSpace(sh(t, command, n)); out != "" {
-			t.Errorf("%s are left: %s", what, out)
+		if text := strings.TrimSpace(sh(t, command, base(w.tunnel))); text != "" {
+			out[what] = text
 		}
 	}
+	return out
 }
 
 // load asks the services one connection after the other, until it is stopped; then it

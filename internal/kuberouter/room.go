@@ -99,9 +99,11 @@ func (r *room) sync(ctx context.Context, p plan) (changes []string, err error) {
 }
 
 // roomSysctls let the namespace forward from and to its one link without redirects, which
-// would say that there is a shorter way.
+// would say that there is a shorter way; and refuse pods of this node, the only ones that
+// it refuses, as often as they ask, where the kernel would leave out all but one a second.
 var roomSysctls = []struct{ name, value string }{
 	{"ipv4/ip_forward", "1"},
+	{"ipv4/icmp_ratelimit", "0"},
 	{"ipv4/conf/all/send_redirects", "0"},
 	{"ipv4/conf/default/send_redirects", "0"},
 	{"ipv4/conf/" + roomLink + "/send_redirects", "0"},

@@ -23,7 +23,8 @@ func standIn(t testing.TB, script string) string {
 	return path
 }
 
-var translate = `nft -f - <<'END'
+var translate = `ip rule add pref 32765 lookup 79
+nft -f - <<'END'
 table ip stand-in
 delete table ip stand-in
 table ip stand-in {

@@ -69,6 +69,14 @@ const (
 func newWorld(t testing.TB, program string) *world {
 	t.Helper()
 	w := &world{client: newNamespace(t, "c"), tunnel: newNamespace(t, "t"), remote: newNamespace(t, "r"), program: program, stop: func() {}}
+	w.build(t)
+	t.Cleanup(func() { w.end(t) })
+	return w
+}
+
+// build joins the namespaces.
+func (w *world) build(t testing.TB) {
+	t.Helper()
 	c, n, r := base(w.client), base(w.tunnel), base(w.remote)
 	sh(t, `set -e
 		ip -n %[1]s link add eth0 type veth peer name sdntun0 netns %[2]s
@@ -82,8 +90,6 @@ func newWorld(t testing.TB, program string) *world {
 		ip -n %[1]s route add default via 10.128.0.1; ip -n %[3]s route add default via 192.0.2.1
 		ip -n %[2]s route add 10.132.0.0/14 via 192.0.2.2; ip -n %[2]s route add 10.136.0.0/14 via 192.0.2.2
 		nsenter --net=/run/netns/%[2]s sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'`, c, n, r)
-	t.Cleanup(func() { w.end(t) })
-	return w
 }
 
 // start begins a new process of the agent, which applies whenever it is notified.
@@ -170,6 +176,21 @@ func (w *world) serving(t testing.TB) time.Duration {
 			t.Fatalf("not served: %+v", all)
 		}
 	}
+}
+
+// inIPVS waits until IPVS has what west's view wants, and tells how long that took.
+func (w *world) inIPVS(t testing.TB) time.Duration {
+	t.Helper()
+	view, _ := w.part.view("west")
+	want, _ := view.wanted()
+	room := newRoom(w.tunnel, "west")
+	return eventually(t, 5*time.Minute, "IPVS has what west wants", func() bool {
+		have, err := readIPVS(room.namespace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return have.equals(want)
+	})
 }
 
 func dataPlane() mesh.DataPlane {

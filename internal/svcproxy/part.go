@@ -65,16 +65,18 @@ func New(c Config) (*Part, error) {
 func (*Part) Name() string { return "services" }
 
 // Apply makes the proxy take the services of the other members that dp has, and no others.
+// The routes come after the table: what comes by them and is not translated is rejected,
+// and another proxy may still do that.
 func (p *Part) Apply(ctx context.Context, dp mesh.DataPlane) ([]string, error) {
 	networks := networksOf(dp)
 	p.declare(dp.RemoteClusters, networks)
-	changes, err := syncRoutes(p.cfg.Namespace, networks)
-	if err != nil {
+	p.drifted()
+	changes, err := p.sync(ctx)
+	if err != nil || !p.loaded() {
 		return changes, err
 	}
-	p.drifted()
-	loaded, err := p.sync(ctx)
-	return append(changes, loaded...), err
+	routes, err := syncRoutes(p.cfg.Namespace, networks)
+	return append(changes, routes...), err
 }
 
 // Serving tells whether the services are in the kernel, so that nothing else has to
@@ -179,12 +181,13 @@ func (p *Part) removeAll(ctx context.Context) (changes []string, err error) {
 	}
 	p.kernel.Lock()
 	defer p.kernel.Unlock()
+	// Without the routes, what is not translated any more is another proxy's at once.
+	changes, routes := syncRoutes(p.cfg.Namespace, nil)
 	there, err := p.table.remove(ctx)
 	if there {
 		changes = append(changes, fmt.Sprintf("nftables table ip %s deleted", Table))
 	}
-	gone, routes := syncRoutes(p.cfg.Namespace, nil)
-	return append(changes, gone...), errors.Join(err, routes)
+	return changes, errors.Join(routes, err)
 }
 
 // None is the part of a node that proxies no remote services, or has another proxy: it

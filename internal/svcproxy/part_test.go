@@ -154,7 +154,7 @@ func TestDrift(t *testing.T) {
 		"nft flush map ip " + Table + " services",
 		"nft delete element ip " + Table + " backends { " + vip + " . tcp . 80 . 0 }",
 		"nft flush chain ip " + Table + " refuse",
-		"ip route del local 172.31.0.0/16 table main",
+		"ip route del local 172.31.0.0/16 table local",
 		"ip route add local 172.30.0.0/16 dev lo proto 133 table main",
 	} {
 		sh(t, "nsenter --net=%s %s", w.tunnel.Path(), breakIt)

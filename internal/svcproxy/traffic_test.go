@@ -36,6 +36,8 @@ func TestBalance(t *testing.T) {
 // TestRefuse: what no service has is rejected at once, by the service's own address.
 func TestRefuse(t *testing.T) {
 	w := newWorld(t)
+	// A rule has the kernel keep the routing tables apart, for ever.
+	sh(t, "ip -n %s rule add pref 1000 lookup 1000", name(w.tunnel))
 	w.serve(t, "10.132.0.1")
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1"))
@@ -222,7 +224,7 @@ func TestGone(t *testing.T) {
 func TestFlowsOfBefore(t *testing.T) {
 	w := newWorld(t)
 	w.serve(t, "10.132.0.1")
-	apply(t, w.part) // it knows of no services yet: routes only
+	sh(t, "ip -n %s route add local 172.31.0.0/16 dev lo proto 133 table local", name(w.tunnel)) // of an earlier process
 	nft(t, w.tunnel, "add table ip other; add chain ip other x { type filter hook input priority 10; ct state new accept; }")
 	c, err := w.dial("udp4", clientIP, vip)
 	if err != nil {

@@ -16,7 +16,9 @@ import (
 // RouteProtocol marks every route of ours, in the node's namespace and in the tunnel's.
 const RouteProtocol netlink.RouteProtocol = 133
 
-// Route is one route of ours over a known link, in the main table.
+// Route is one route of ours over a known link, in the main table, or in the local one if
+// it is local: only there the kernel takes it for an address of its own when it sends an
+// error from it, once a namespace has had rules of its own.
 type Route struct {
 	Dst    netip.Prefix
 	Via    netip.Addr // invalid: directly on the link
@@ -24,6 +26,8 @@ type Route struct {
 	MTU    int        // 0: the link's
 	// Local: what is sent there arrives, as at addresses of the namespace's own.
 	Local bool
+	// misplaced is a local route in the main table, where earlier versions put it.
+	misplaced bool
 }
 
 // String is the route much as ip(8) shows it.
@@ -60,7 +64,7 @@ func SyncRoutes(h *netlink.Handle, link netlink.Link, want []Route) ([]string, e
 			continue
 		}
 		// A changed route is replaced in place below, without a gap.
-		if slices.ContainsFunc(want, func(w Route) bool { return w.Dst == r.Dst }) {
+		if !r.misplaced && slices.ContainsFunc(want, func(w Route) bool { return w.Dst == r.Dst && w.Local == r.Local }) {
 			continue
 		}
 		if err := h.RouteDel(r.kernel(link)); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -83,7 +87,7 @@ func SyncRoutes(h *netlink.Handle, link netlink.Link, want []Route) ([]string, e
 // setRoute replaces a route of ours, or adds one; it never replaces somebody else's.
 func setRoute(h *netlink.Handle, link netlink.Link, r Route, have []Route) error {
 	set := h.RouteAdd
-	if slices.ContainsFunc(have, func(o Route) bool { return o.Dst == r.Dst }) {
+	if slices.ContainsFunc(have, func(o Route) bool { return o.Dst == r.Dst && o.Local == r.Local && !o.misplaced }) {
 		set = h.RouteReplace
 	}
 	err := set(r.kernel(link))
@@ -99,11 +103,15 @@ func setRoute(h *netlink.Handle, link netlink.Link, r Route, have []Route) error
 
 // ownRoutes lists the routes of ours over link.
 func ownRoutes(h *netlink.Handle, link netlink.Link) ([]Route, error) {
-	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: RouteProtocol, Table: unix.RT_TABLE_MAIN}
-	mask := netlink.RT_FILTER_OIF | netlink.RT_FILTER_PROTOCOL | netlink.RT_FILTER_TABLE
-	list, err := h.RouteListFiltered(netlink.FAMILY_ALL, filter, mask)
-	if err != nil {
-		return nil, fmt.Errorf("list routes of %s: %w", link.Attrs().Name, err)
+	var list []netlink.Route
+	for _, table := range []int{unix.RT_TABLE_MAIN, unix.RT_TABLE_LOCAL} {
+		filter := &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: RouteProtocol, Table: table}
+		mask := netlink.RT_FILTER_OIF | netlink.RT_FILTER_PROTOCOL | netlink.RT_FILTER_TABLE
+		some, err := h.RouteListFiltered(netlink.FAMILY_ALL, filter, mask)
+		if err != nil {
+			return nil, fmt.Errorf("list routes of %s: %w", link.Attrs().Name, err)
+		}
+		list = append(list, some...)
 	}
 	routes := make([]Route, 0, len(list))
 	for _, r := range list {
@@ -113,7 +121,7 @@ func ownRoutes(h *netlink.Handle, link netlink.Link) ([]Route, error) {
 		bits, _ := r.Dst.Mask.Size()
 		routes = append(routes, Route{
 			Dst: netip.PrefixFrom(addr(r.Dst.IP), bits), Via: addr(r.Gw), Source: addr(r.Src), MTU: r.MTU,
-			Local: r.Type == unix.RTN_LOCAL,
+			Local: r.Type == unix.RTN_LOCAL, misplaced: r.Type == unix.RTN_LOCAL && r.Table == unix.RT_TABLE_MAIN,
 		})
 	}
 	slices.SortFunc(routes, func(a, b Route) int { return cmp.Compare(a.String(), b.String()) })
@@ -127,6 +135,9 @@ func (r Route) kernel(link netlink.Link) *netlink.Route {
 	}
 	if r.Local {
 		k.Type, k.Scope = unix.RTN_LOCAL, netlink.SCOPE_HOST
+		if !r.misplaced {
+			k.Table = unix.RT_TABLE_LOCAL
+		}
 	}
 	if r.Via.IsValid() {
 		k.Gw, k.Scope = r.Via.AsSlice(), netlink.SCOPE_UNIVERSE

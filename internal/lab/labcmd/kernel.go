@@ -25,6 +25,7 @@ func kernelCommand() *cli.Command {
 			&cli.StringFlag{Name: "run", Usage: "only tests that match `REGEXP`"},
 			placeFlag(),
 			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "`TIME` for one package's tests"},
+			&cli.BoolFlag{Name: "long", Usage: "tests that take minutes, too"},
 			&cli.StringFlag{Name: "coverprofile", Usage: "write the coverage to `FILE`"},
 			&cli.StringFlag{Name: "artifacts", Usage: "keep what tests leave in `FOLDER`"},
 		},
@@ -36,7 +37,7 @@ func kernelCommand() *cli.Command {
 			ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			_, err = kernelsuite.Run(ctx, kernelsuite.Options{
-				Source: ".", Packages: c.Args().Slice(), Run: c.String("run"), Place: place,
+				Source: ".", Packages: c.Args().Slice(), Run: c.String("run"), Place: place, Long: c.Bool("long"),
 				Timeout: c.Duration("timeout"), CoverProfile: c.String("coverprofile"), Artifacts: c.String("artifacts"),
 				Out: c.App.Writer, Say: progress(c),
 				KubeRouter: func(ctx context.Context) (string, error) { return lab.KubeRouter(ctx, progress(c)) },
