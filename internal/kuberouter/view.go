@@ -136,12 +136,15 @@ func (v *view) publish(u unit) {
 		v.shown[u][at] = true
 		delete(gone, at)
 	}
-	for at := range gone {
+	for _, at := range slices.SortedFunc(maps.Keys(gone), func(a, b place) int { return cmp.Compare(a.name, b.name) }) {
 		v.put(at, "DELETED", v.objects[at.resource][at.name])
 	}
 	if len(want) == 0 {
 		delete(v.shown, u)
 	}
+	// Also if no object differs: an endpoint that terminated may be gone.
+	close(v.moved)
+	v.moved = make(chan struct{})
 }
 
 func (v *view) put(at place, kind string, o object) {
@@ -157,8 +160,6 @@ func (v *view) put(at place, kind string, o object) {
 	if len(v.history) > 2*remembered {
 		v.history = slices.Clone(v.history[len(v.history)-remembered:])
 	}
-	close(v.moved)
-	v.moved = make(chan struct{})
 }
 
 // list gives all objects of a resource, and the version to watch from.

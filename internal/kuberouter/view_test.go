@@ -161,6 +161,16 @@ func TestViewFollows(t *testing.T) {
 	}
 	s.Set(mirror("web", vip, 0, "10.132.0.1"))
 	expect("nothing new", "")
+	s.Set(mirror("web", vip, 0, "10.132.0.1", "10.132.0.2 terminating"))
+	expect("an endpoint that terminates", "")
+	_, more := v.wanted()
+	s.Set(mirror("web", vip, 0, "10.132.0.1"))
+	expect("it is gone", "")
+	select {
+	case <-more:
+	default:
+		t.Error("nobody is told that an endpoint is gone that terminated")
+	}
 	s.Set(mirror("web", vip, 0, "10.132.0.1", "10.132.0.2"))
 	expect("an endpoint more", "MODIFIED web-tcp-80-172.31.4.5-8080, MODIFIED web-udp-80-172.31.4.5-8080")
 	s.Set(mirror("web", vip, 60, "10.132.0.1", "10.132.0.2"))
