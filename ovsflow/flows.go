@@ -119,7 +119,7 @@ type builder struct {
 
 func (b *builder) out(local, remote netip.Prefix) {
 	b.flows = append(b.flows, &ovs.Flow{
-		Cookie: Cookie, Table: TableRoute, Priority: priorityOut, Protocol: ovs.ProtocolIPv4,
+		Cookie: Cookie, Table: TableRoute, Priority: priorityPods, Protocol: ovs.ProtocolIPv4,
 		Matches: fromTo(local, remote),
 		Actions: []ovs.Action{
 			ovs.ConnectionTracking("commit"),

@@ -33,17 +33,14 @@ const (
 	TableVersion = 253
 )
 
-// Priorities of our flows. What the tunnel brings for pods and node is met in TableClassify
-// before the SDN's connection tracking (1000): our flows track and commit in one go, where
-// the SDN's pass first would track each packet twice. ICMP errors belong to connections,
-// which only tracking tells, so their flows lie below it, and above the SDN's split by port
-// (300 and less; 400 is tun0's only). In TableRoute ours lie above the SDN's own (100).
+// Priorities of our flows. In TableClassify they lie above the SDN's split by port (300
+// and less; 400 is tun0's only) and below its connection tracking (1000); in TableRoute
+// above its own (100).
 const (
-	priorityOut       = 350
+	priorityPods      = 350
 	priorityError     = 351
+	priorityNode      = 352
 	priorityNodeError = 353
-	priorityPods      = 1350
-	priorityNode      = 1352
 )
 
 // Fields of the pipeline, in the names that ovs-ofctl prints.
