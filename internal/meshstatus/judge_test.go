@@ -151,7 +151,7 @@ func TestHealth(t *testing.T) {
 		"controllers down":       {func(o *Objects) { o.Deployments[0].Status.ReadyReplicas = 0 }, "Deployment sdn-tunnel-controller: 0 of 2 pods"},
 		"name servers down":      {func(o *Objects) { o.Deployments[1].Status.ReadyReplicas = 1 }, "Deployment sdn-tunnel-dns: 1 of 2 pods"},
 		"no name servers":        {func(o *Objects) { o.Deployments = o.Deployments[:1] }, ""},
-		"no agent is wanted":     {func(o *Objects) { o.DaemonSets[0].Status = appsv1.DaemonSetStatus{} }, "0 of 0 pods"},
+		"no agent is wanted":     {func(o *Objects) { o.DaemonSets[0].Status = appsv1.DaemonSetStatus{} }, "there shall be none of it"},
 		"not itself":             {func(o *Objects) { o.Links = o.Links[1:] }, "LinkedCluster east: the cluster has none of itself"},
 		"nothing said of it":     {func(o *Objects) { o.Links[1].Status.Conditions = nil }, "LinkedCluster west: the controller has said nothing"},
 		"no renewal":             {func(o *Objects) { o.Links[1].Status.Access.Expires = metav1.NewTime(noon.Add(10 * time.Hour)) }, "ends in 10h and should have been renewed"},

@@ -169,6 +169,9 @@ func (j *judge) pods(object, component string, w *Workload) {
 	}
 	slices.Sort(bad)
 	text := fmt.Sprintf("%d of %d pods are ready", w.Ready, w.Desired)
+	if w.Desired == 0 {
+		text = "there shall be none of it: was it scaled down?"
+	}
 	if len(bad) > 0 {
 		text += ": " + few(bad)
 	}

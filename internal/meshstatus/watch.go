@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,6 +31,7 @@ const (
 // Watch watches all members until ctx ends, and calls changed with what there is: first when
 // every member was read or said why it cannot be, then after each change.
 func Watch(ctx context.Context, o Options, changed func([]Objects)) {
+	ctx = logr.NewContext(ctx, logr.Discard()) // what goes wrong is in the objects
 	w := watcher{changed: make(chan struct{}, 1)}
 	var wait sync.WaitGroup
 	for _, m := range o.Members {
