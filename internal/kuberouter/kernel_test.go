@@ -45,8 +45,9 @@ func TestKernelKubeRouter(t *testing.T) {
 		name string
 		test func(*testing.T, *world)
 	}{
-		{"balance", balance}, {"two members", twoMembers}, {"refuse", refuseAtOnce},
-		{"nothing left", nothingLeft},
+		{"balance", balance}, {"two members", twoMembers}, {"refuse", refuseAtOnce}, {"gone", gone},
+		{"too big", tooBig}, {"affinity", affinity}, {"killed", killed}, {"started anew", startedAnew}, {"drift", drift},
+		{"switched", switched}, {"nothing left", nothingLeft},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.test(t, w) }) {
 			w.show(t)

@@ -126,7 +126,8 @@ func syncTable(h *netlink.Handle, l lead) (changes []string, err error) {
 
 // steerRules mark the connections that come out of the members' namespaces with their
 // link's index, and lead what belongs to them back: packets of remote pods, and errors
-// about them, of whoever they come from, the tunnel namespace itself included.
+// about them, of whoever they come from, the tunnel namespace itself included. The chain that
+// is empty keeps the kernel translating the connections that nftables balanced before.
 func steerRules(leads []lead) string {
 	leads = slices.SortedFunc(slices.Values(leads), func(a, b lead) int { return cmp.Compare(a.link, b.link) })
 	var text strings.Builder
@@ -136,6 +137,7 @@ func steerRules(leads []lead) string {
 	}
 	fmt.Fprintf(&text, "\tiifname %q return\n", linkPrefix+"*")
 	text.WriteString("\tct mark != 0 meta mark set ct mark\n}\n")
+	text.WriteString("chain keep {\n\ttype nat hook prerouting priority dstnat;\n}\n")
 	text.WriteString("chain tell {\n\ttype route hook output priority mangle;\n\tct mark != 0 meta mark set ct mark\n}\n")
 	return text.String()
 }
