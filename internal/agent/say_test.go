@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/kuberouter"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/serve"
@@ -181,6 +182,7 @@ func TestMetrics(t *testing.T) {
 	o := working(now)
 	o.State.Refusals = []mesh.Refusal{refusal(east1)}
 	o.State.Parts[1].Err = errors.New("x")
+	o.KubeRouters = []kuberouter.Status{{Member: "west", Running: true, Serving: true}}
 	m := newMetrics(func() Observation { return o })
 	m.measured("wireguard", 20*time.Millisecond, 3, nil)
 	m.measured("wireguard", time.Millisecond, 0, errors.New("x"))
