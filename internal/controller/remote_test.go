@@ -196,3 +196,17 @@ func knownTo(r *remote) string {
 	}
 	return strings.Join(names, " ")
 }
+
+// TestClosed: what our own client says of a connection is not held against the member.
+func TestClosed(t *testing.T) {
+	for message, want := range map[string]bool{
+		`an error on the server ("unable to decode an event from the watch stream: http2: response body closed") has prevented the request from succeeding`:      true,
+		`an error on the server ("unable to decode an event from the watch stream: http2: client connection lost") has prevented the request from succeeding`:    true,
+		`an error on the server ("unable to decode an event from the watch stream: invalid character 'x' in literal") has prevented the request from succeeding`: false,
+		"http2: the member's own words": false,
+	} {
+		if got := closed(&metav1.Status{Message: message}); got != want {
+			t.Errorf("%s: %v", message, got)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -107,7 +108,7 @@ func (r *remote) admit(ctx context.Context, e watch.Event) (watch.Event, bool) {
 	switch n := e.Object.(type) {
 	case *metav1.Status:
 		err := apierrors.FromObject(n)
-		if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
+		if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) && !closed(n) {
 			r.brokeOff(ctx, fmt.Errorf("the watch of cluster %s broke off: %s", r.cluster, n.Message))
 		}
 		return e, true
@@ -126,6 +127,13 @@ func (r *remote) admit(ctx context.Context, e watch.Event) (watch.Event, bool) {
 		return watch.Event{Type: watch.Error, Object: &apierrors.NewInternalError(err).ErrStatus}, true
 	}
 	return e, false
+}
+
+// closed tells whether it is our own client that speaks, of a connection that ended or of
+// a watch that we stopped ourselves. Nothing is wrong with what the member sent, and
+// probes tell whether it answers.
+func closed(s *metav1.Status) bool {
+	return strings.Contains(s.Message, "unable to decode an event from the watch stream: http2: ")
 }
 
 // counted notes that a node is there, or is not any more, and tells whether there is
