@@ -311,8 +311,10 @@ func (w *world) dial(network, from, to string) (*conn, error) {
 }
 
 // ask sends a line and gives who answered and who was seen to ask.
-func (c *conn) ask() (server, client string, err error) {
-	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+func (c *conn) ask() (server, client string, err error) { return c.askWithin(5 * time.Second) }
+
+func (c *conn) askWithin(wait time.Duration) (server, client string, err error) {
+	if err := c.SetDeadline(time.Now().Add(wait)); err != nil {
 		return "", "", err
 	}
 	if _, err := io.WriteString(c, "who\n"); err != nil {
