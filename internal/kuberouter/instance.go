@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 )
 
 // Times of the supervision.
@@ -45,6 +47,11 @@ func (i *instance) run(ctx context.Context) {
 	group.Go(func() error {
 		i.observe(ctx)
 		return nil
+	})
+	group.Go(func() error { // without its name the namespace still lives as long as kube-router
+		return tunnelns.KeepWatching(ctx, i.log, func(ctx context.Context) error {
+			return i.room.namespace.WhileSame(ctx, i.health.notify)
+		})
 	})
 	_ = group.Wait()
 }

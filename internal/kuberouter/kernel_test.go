@@ -312,7 +312,7 @@ func drift(t *testing.T, w *world) {
 		sh(t, line, base(w.tunnel))
 		took := eventually(t, time.Minute, line, func() bool {
 			c, err := w.dial("tcp4", clientIP, vip)
-			if err != nil {
+			if err != nil || !room.namespace.Exists() {
 				return false
 			}
 			defer c.Close()

@@ -184,7 +184,34 @@ func (p *Part) removeOthers(wanted map[string]instanceKey) (changes []string, er
 		done, e := newRoom(p.cfg.Namespace, member).remove()
 		changes, err = append(changes, done...), errors.Join(err, e)
 	}
-	return changes, err
+	return changes, errors.Join(err, p.removeStrays(wanted))
+}
+
+// removeStrays takes links away whose namespaces somebody else has deleted: as long as
+// anything runs in these, they stay.
+func (p *Part) removeStrays(wanted map[string]instanceKey) error {
+	if !p.cfg.Namespace.Exists() {
+		return nil
+	}
+	ours := map[string]bool{}
+	for member := range wanted {
+		ours[newRoom(p.cfg.Namespace, member).link] = true
+	}
+	h, err := p.cfg.Namespace.Netlink()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	links, err := h.LinkList()
+	if err != nil {
+		return fmt.Errorf("list links of %v: %w", p.cfg.Namespace, err)
+	}
+	for _, l := range links {
+		if name := l.Attrs().Name; strings.HasPrefix(name, linkPrefix) && !ours[name] {
+			err = errors.Join(err, tunnelns.DeleteLink(p.cfg.Namespace, name))
+		}
+	}
+	return err
 }
 
 // failure says what is wrong with the kube-routers, or nil.
