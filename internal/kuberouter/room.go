@@ -13,8 +13,6 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 )
@@ -147,8 +145,11 @@ func (r *room) syncPair(mtu int) (changes []string, err error) {
 		return nil, err
 	}
 	defer inside.Close()
-	if !r.isPair(tunnel, inside) {
-		if err := r.makePair(tunnel, inside); err != nil {
+	if !tunnelns.IsPair(tunnel, r.link, inside, roomLink) {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.HardwareAddr = r.link, linkAddress
+		pair := &netlink.Veth{LinkAttrs: attrs, PeerName: roomLink, PeerHardwareAddr: linkAddress}
+		if err := tunnelns.MakePair(tunnel, inside, r.namespace, pair); err != nil {
 			return nil, err
 		}
 		changes = append(changes, fmt.Sprintf("veth pair %s-%s of %v made", r.link, roomLink, r.namespace))
@@ -157,71 +158,13 @@ func (r *room) syncPair(mtu int) (changes []string, err error) {
 		h    *netlink.Handle
 		name string
 	}{{tunnel, r.link}, {inside, roomLink}} {
-		done, err := syncEnd(end.h, end.name, mtu)
+		done, err := tunnelns.SyncLink(end.h, end.name, tunnelns.LinkState{NoARP: true, MTU: mtu})
 		changes = append(changes, done...)
 		if err != nil {
 			return changes, fmt.Errorf("link to %v: %w", r.namespace, err)
 		}
 	}
 	return changes, nil
-}
-
-func (r *room) isPair(tunnel, inside *netlink.Handle) bool {
-	out, err1 := tunnel.LinkByName(r.link)
-	in, err2 := inside.LinkByName(roomLink)
-	return err1 == nil && err2 == nil &&
-		out.Attrs().ParentIndex == in.Attrs().Index && in.Attrs().ParentIndex == out.Attrs().Index
-}
-
-func (r *room) makePair(tunnel, inside *netlink.Handle) error {
-	for _, end := range []struct {
-		h    *netlink.Handle
-		name string
-	}{{tunnel, r.link}, {inside, roomLink}} {
-		if link, err := end.h.LinkByName(end.name); err == nil {
-			if err := end.h.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
-				return fmt.Errorf("delete link %s: %w", end.name, err)
-			}
-		}
-	}
-	ns, err := netns.GetFromPath(r.namespace.Path())
-	if err != nil {
-		return fmt.Errorf("open %v: %w", r.namespace, err)
-	}
-	defer ns.Close()
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.HardwareAddr = r.link, linkAddress
-	err = tunnel.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: roomLink, PeerHardwareAddr: linkAddress, PeerNamespace: netlink.NsFd(int(ns))})
-	if err != nil {
-		return fmt.Errorf("make veth pair %s-%s: %w", r.link, roomLink, err)
-	}
-	return nil
-}
-
-// syncEnd sets an end's MTU, "arp off" and up.
-func syncEnd(h *netlink.Handle, name string, mtu int) (changes []string, err error) {
-	link, err := h.LinkByName(name)
-	if err != nil {
-		return nil, fmt.Errorf("find %s: %w", name, err)
-	}
-	a := link.Attrs()
-	did := func(what string, err error) error {
-		if err != nil {
-			return fmt.Errorf("set %s of %s: %w", what, name, err)
-		}
-		changes = append(changes, fmt.Sprintf("%s: %s set", name, what))
-		return nil
-	}
-	if a.RawFlags&unix.IFF_NOARP == 0 {
-		err = errors.Join(err, did("arp off", h.LinkSetARPOff(link)))
-	}
-	if mtu > 0 && a.MTU != mtu {
-		err = errors.Join(err, did(fmt.Sprintf("mtu %d", mtu), h.LinkSetMTU(link, mtu)))
-	}
-	if a.Flags&net.FlagUp == 0 {
-		err = errors.Join(err, did("up", h.LinkSetUp(link)))
-	}
-	return changes, err
 }
 
 // syncInside sets the namespace's address and routes: everything leads to the tunnel

@@ -18,10 +18,13 @@ func (p *Part) syncPair(mtu MTU) (changes []string, err error) {
 	size := max(mtu.Pods, mtu.Underlay)
 	err = p.cfg.Node.with(func(node *netlink.Handle) error {
 		return p.cfg.Namespace.with(func(inside *netlink.Handle) error {
-			if p.isPair(node, inside) {
+			if IsPair(node, p.cfg.Outside, inside, p.cfg.Inside) {
 				return nil
 			}
-			if err := p.makePair(node, inside, size); err != nil {
+			attrs := netlink.NewLinkAttrs()
+			attrs.Name, attrs.MTU = p.cfg.Outside, size
+			pair := &netlink.Veth{LinkAttrs: attrs, PeerName: p.cfg.Inside, PeerMTU: uint32(size), PeerHardwareAddr: InsideMAC}
+			if err := MakePair(node, inside, p.cfg.Namespace, pair); err != nil {
 				return err
 			}
 			changes = append(changes, fmt.Sprintf("veth pair %s-%s made", p.cfg.Inside, p.cfg.Outside))
@@ -34,10 +37,10 @@ func (p *Part) syncPair(mtu MTU) (changes []string, err error) {
 	for _, end := range []struct {
 		ns   Namespace
 		name string
-		noop bool
-	}{{p.cfg.Namespace, p.cfg.Inside, true}, {p.cfg.Node, p.cfg.Outside, false}} {
+		want LinkState
+	}{{p.cfg.Namespace, p.cfg.Inside, LinkState{InsideMAC, true, size}}, {p.cfg.Node, p.cfg.Outside, LinkState{MTU: size}}} {
 		err := end.ns.with(func(h *netlink.Handle) error {
-			done, err := syncLink(h, end.name, size, end.noop)
+			done, err := SyncLink(h, end.name, end.want)
 			changes = append(changes, done...)
 			return err
 		})
@@ -48,39 +51,42 @@ func (p *Part) syncPair(mtu MTU) (changes []string, err error) {
 	return changes, nil
 }
 
-// isPair tells whether both ends are there and belong to each other; the outer end of
-// a namespace that was deleted, but is still held open, does not.
-func (p *Part) isPair(node, inside *netlink.Handle) bool {
-	out, err1 := node.LinkByName(p.cfg.Outside)
-	in, err2 := inside.LinkByName(p.cfg.Inside)
+// IsPair tells whether both ends are there and belong to each other; an end whose other
+// one is in a namespace that was deleted, but is still held open, does not.
+func IsPair(near *netlink.Handle, name string, far *netlink.Handle, peer string) bool {
+	out, err1 := near.LinkByName(name)
+	in, err2 := far.LinkByName(peer)
 	return err1 == nil && err2 == nil &&
 		out.Attrs().ParentIndex == in.Attrs().Index && in.Attrs().ParentIndex == out.Attrs().Index
 }
 
-func (p *Part) makePair(node, inside *netlink.Handle, mtu int) error {
-	if err := errors.Join(deleteLink(node, p.cfg.Outside), deleteLink(inside, p.cfg.Inside)); err != nil {
+// MakePair makes a pair whose far end is in the namespace into; ends of those names that
+// were there are deleted.
+func MakePair(near, far *netlink.Handle, into Namespace, pair *netlink.Veth) error {
+	if err := errors.Join(deleteLink(near, pair.Name), deleteLink(far, pair.PeerName)); err != nil {
 		return err
 	}
-	ns, err := netns.GetFromPath(p.cfg.Namespace.path)
+	ns, err := netns.GetFromPath(into.path)
 	if err != nil {
-		return fmt.Errorf("open %v: %w", p.cfg.Namespace, err)
+		return fmt.Errorf("open %v: %w", into, err)
 	}
 	defer ns.Close()
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU = p.cfg.Outside, mtu
-	err = node.LinkAdd(&netlink.Veth{
-		LinkAttrs: attrs, PeerName: p.cfg.Inside, PeerMTU: uint32(mtu),
-		PeerHardwareAddr: InsideMAC, PeerNamespace: netlink.NsFd(int(ns)),
-	})
-	if err != nil {
-		return fmt.Errorf("make veth pair %s-%s: %w", p.cfg.Inside, p.cfg.Outside, err)
+	pair.PeerNamespace = netlink.NsFd(int(ns))
+	if err := near.LinkAdd(pair); err != nil {
+		return fmt.Errorf("make veth pair %s-%s: %w", pair.PeerName, pair.Name, err)
 	}
 	return nil
 }
 
-// syncLink makes an end's MTU, and of the inner end (fixed) the hardware address and
-// "arp off" too, as they should be, and sets it up.
-func syncLink(h *netlink.Handle, name string, mtu int, fixed bool) (changes []string, err error) {
+// LinkState is what a link is to be besides up; what is zero is left as it is.
+type LinkState struct {
+	MAC   net.HardwareAddr
+	NoARP bool
+	MTU   int
+}
+
+// SyncLink makes a link so, and sets it up.
+func SyncLink(h *netlink.Handle, name string, want LinkState) (changes []string, err error) {
 	link, err := h.LinkByName(name)
 	if err != nil {
 		return nil, fmt.Errorf("find link %s: %w", name, err)
@@ -93,14 +99,14 @@ func syncLink(h *netlink.Handle, name string, mtu int, fixed bool) (changes []st
 		changes = append(changes, fmt.Sprintf("%s: %s set", name, what))
 		return nil
 	}
-	if fixed && !bytes.Equal(a.HardwareAddr, InsideMAC) {
-		err = errors.Join(err, did("hardware address", h.LinkSetHardwareAddr(link, InsideMAC)))
+	if want.MAC != nil && !bytes.Equal(a.HardwareAddr, want.MAC) {
+		err = errors.Join(err, did("hardware address", h.LinkSetHardwareAddr(link, want.MAC)))
 	}
-	if fixed && a.RawFlags&unix.IFF_NOARP == 0 {
+	if want.NoARP && a.RawFlags&unix.IFF_NOARP == 0 {
 		err = errors.Join(err, did("arp off", h.LinkSetARPOff(link)))
 	}
-	if a.MTU != mtu {
-		err = errors.Join(err, did(fmt.Sprintf("mtu %d", mtu), h.LinkSetMTU(link, mtu)))
+	if want.MTU > 0 && a.MTU != want.MTU {
+		err = errors.Join(err, did(fmt.Sprintf("mtu %d", want.MTU), h.LinkSetMTU(link, want.MTU)))
 	}
 	if a.Flags&net.FlagUp == 0 {
 		err = errors.Join(err, did("up", h.LinkSetUp(link)))
