@@ -12,35 +12,25 @@ import (
 // proxy gives the part for remote services; what the other proxies left on the node it
 // takes away.
 func proxy(o Options, plane *DataPlane) (Part, error) {
-	builtIn := svcproxy.Config{Log: o.Log}
-	kubeRouter := kuberouter.Config{Program: o.KubeRouter, MTU: plane.Gauges.MTU, Log: o.Log}
-	noTable, err := svcproxy.NewNone(builtIn)
+	builtIn, err := svcproxy.New(svcproxy.Config{Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
-	noKubeRouter, err := kuberouter.NewNone(kubeRouter)
+	kubeRouter, err := kuberouter.New(kuberouter.Config{Program: o.KubeRouter, MTU: plane.Gauges.MTU, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
 	switch o.Services {
 	case ProxyNFTables:
-		p, err := svcproxy.New(builtIn)
-		if err != nil {
-			return nil, err
-		}
-		plane.Services = p
-		plane.Gauges.Services = p.Stats
-		return &successor{Part: p, serving: p.Serving, before: noKubeRouter}, nil
+		plane.Services = builtIn
+		plane.Gauges.Services = builtIn.Stats
+		return &successor{Part: builtIn, serving: builtIn.Serving, before: absent{kubeRouter}}, nil
 	case ProxyKubeRouter:
-		p, err := kuberouter.New(kubeRouter)
-		if err != nil {
-			return nil, err
-		}
-		plane.Services, plane.Healthy = p, p.Healthy
-		plane.Gauges.Services, plane.Gauges.KubeRouters = p.Stats, p.Status
-		return &successor{Part: p, serving: p.Serving, before: noTable}, nil
+		plane.Services, plane.Healthy = kubeRouter, kubeRouter.Healthy
+		plane.Gauges.Services, plane.Gauges.KubeRouters = kubeRouter.Stats, kubeRouter.Status
+		return &successor{Part: kubeRouter, serving: kubeRouter.Serving, before: absent{builtIn}}, nil
 	case ProxyNone:
-		return &successor{Part: noTable, serving: func() bool { return true }, before: noKubeRouter}, nil
+		return &successor{Part: absent{builtIn}, serving: func() bool { return true }, before: absent{kubeRouter}}, nil
 	default:
 		return nil, fmt.Errorf("%q: want %s, %s or %s", o.Services, ProxyNFTables, ProxyKubeRouter, ProxyNone)
 	}
@@ -70,4 +60,23 @@ func (s *successor) Remove(ctx context.Context) error {
 		return err
 	}
 	return s.before.Remove(ctx)
+}
+
+// clearer is a part that can tell what it takes away.
+type clearer interface {
+	Part
+	Clear(ctx context.Context) (changes []string, err error)
+}
+
+// absent is the part of a node that does without another one: it takes away what that one
+// may have left.
+type absent struct{ clearer }
+
+// Apply takes away everything of the part.
+func (a absent) Apply(ctx context.Context, _ mesh.DataPlane) ([]string, error) { return a.Clear(ctx) }
+
+// Watch does nothing until ctx ends: nothing that is gone comes back by itself.
+func (absent) Watch(ctx context.Context, _ func()) error {
+	<-ctx.Done()
+	return nil
 }

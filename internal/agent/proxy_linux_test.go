@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -33,6 +34,26 @@ func TestSuccessor(t *testing.T) {
 	apply("it serves", 1)
 	if err := s.Remove(t.Context()); err != nil || !slices.Equal(removed, []string{"now", "before"}) {
 		t.Errorf("removed %v, %v", removed, err)
+	}
+}
+
+// cleared is a part that has something to take away.
+type cleared struct{ Part }
+
+func (cleared) Clear(context.Context) ([]string, error) { return []string{"table deleted"}, nil }
+
+// TestAbsent: the part takes away what the other has left, and never applies that one.
+func TestAbsent(t *testing.T) {
+	other := newFake("other")
+	a := absent{cleared{other}}
+	changes, err := a.Apply(t.Context(), mesh.DataPlane{})
+	if applies, _ := other.counts(); err != nil || applies != 0 || !slices.Equal(changes, []string{"table deleted"}) {
+		t.Errorf("changes %q, %v; the other was applied %d times", changes, err, applies)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.Watch(ctx, func() { t.Error("notified") }); err != nil {
+		t.Error(err)
 	}
 }
 

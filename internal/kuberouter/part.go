@@ -306,11 +306,12 @@ func (p *Part) inside(family int, group uint32, event func(tunnelns.Event)) func
 
 // Remove takes away everything that leads to the members' namespaces, and these.
 func (p *Part) Remove(ctx context.Context) error {
-	_, err := p.removeAll(ctx)
+	_, err := p.Clear(ctx)
 	return err
 }
 
-func (p *Part) removeAll(ctx context.Context) (changes []string, err error) {
+// Clear is Remove that tells what it took away, nothing where there was nothing.
+func (p *Part) Clear(ctx context.Context) (changes []string, err error) {
 	if p.cfg.Namespace.Exists() {
 		if changes, err = p.syncSteering(ctx, nil); err != nil {
 			return changes, err
@@ -320,30 +321,3 @@ func (p *Part) removeAll(ctx context.Context) (changes []string, err error) {
 	clear(p.rooms)
 	return append(changes, gone...), err
 }
-
-// None is the part of a node that does not balance by kube-router: it takes away what this
-// one may have left.
-type None struct{ part *Part }
-
-// NewNone checks the configuration; it touches nothing.
-func NewNone(c Config) (*None, error) {
-	p, err := New(c)
-	return &None{p}, err
-}
-
-// Name is the part's name in logs and metrics.
-func (*None) Name() string { return "services" }
-
-// Apply takes everything of this package away.
-func (n *None) Apply(ctx context.Context, _ mesh.DataPlane) ([]string, error) {
-	return n.part.removeAll(ctx)
-}
-
-// Watch does nothing until ctx ends: nothing that is gone comes back by itself.
-func (*None) Watch(ctx context.Context, _ func()) error {
-	<-ctx.Done()
-	return nil
-}
-
-// Remove takes everything of this package away.
-func (n *None) Remove(ctx context.Context) error { return n.part.Remove(ctx) }

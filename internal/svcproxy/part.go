@@ -171,11 +171,12 @@ func (p *Part) forget(d due, all bool) error {
 
 // Remove takes table and routes away.
 func (p *Part) Remove(ctx context.Context) error {
-	_, err := p.removeAll(ctx)
+	_, err := p.Clear(ctx)
 	return err
 }
 
-func (p *Part) removeAll(ctx context.Context) (changes []string, err error) {
+// Clear is Remove that tells what it took away, nothing where there was nothing.
+func (p *Part) Clear(ctx context.Context) (changes []string, err error) {
 	if !p.cfg.Namespace.Exists() {
 		return nil, nil
 	}
@@ -189,32 +190,5 @@ func (p *Part) removeAll(ctx context.Context) (changes []string, err error) {
 	}
 	return changes, errors.Join(routes, err)
 }
-
-// None is the part of a node that proxies no remote services, or has another proxy: it
-// takes away what this one may have left.
-type None struct{ part *Part }
-
-// NewNone checks the configuration; it touches nothing.
-func NewNone(c Config) (*None, error) {
-	p, err := New(c)
-	return &None{p}, err
-}
-
-// Name is the part's name in logs and metrics.
-func (*None) Name() string { return "services" }
-
-// Apply takes table and routes away.
-func (n *None) Apply(ctx context.Context, _ mesh.DataPlane) ([]string, error) {
-	return n.part.removeAll(ctx)
-}
-
-// Watch does nothing until ctx ends: nothing that is gone comes back by itself.
-func (*None) Watch(ctx context.Context, _ func()) error {
-	<-ctx.Done()
-	return nil
-}
-
-// Remove takes table and routes away.
-func (n *None) Remove(ctx context.Context) error { return n.part.Remove(ctx) }
 
 var _ netlink.CustomConntrackFilter = sweeper{}

@@ -57,30 +57,27 @@ func TestApplyAndRemove(t *testing.T) {
 	}
 }
 
-// TestNone: a node that has no proxy any more has nothing of it left.
-func TestNone(t *testing.T) {
+// TestClear: a node that has no proxy any more has nothing of it left.
+func TestClear(t *testing.T) {
 	w := newWorld(t)
 	before := w.state(t)
 	tell(w.part)
 	apply(t, w.part)
-	none, err := NewNone(Config{Namespace: w.tunnel})
-	if err != nil {
-		t.Fatal(err)
-	}
+	none := w.process(t)
 	for i, want := range []int{2, 0} {
-		changes, err := none.Apply(t.Context(), plan())
+		changes, err := none.Clear(t.Context())
 		if err != nil || len(changes) != want {
-			t.Errorf("Apply %d changed %q (%v)", i+1, changes, err)
+			t.Errorf("Clear %d changed %q (%v)", i+1, changes, err)
 		}
 	}
 	if after := w.state(t); after != before {
 		t.Errorf("there is\n%s\nthere was\n%s", after, before)
 	}
-	gone, err := NewNone(Config{Namespace: tunnelns.At("/run/netns/sdnsvc-none")})
+	gone, err := New(Config{Namespace: tunnelns.At("/run/netns/sdnsvc-none")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := gone.Apply(t.Context(), plan()); err != nil {
+	if _, err := gone.Clear(t.Context()); err != nil {
 		t.Errorf("without a namespace: %v", err)
 	}
 	if err := gone.Remove(t.Context()); err != nil {
