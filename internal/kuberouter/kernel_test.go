@@ -21,6 +21,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kerneltest"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/svcproxy"
 )
 
@@ -31,7 +32,7 @@ var networks = []string{"tcp4", "udp4"}
 func TestKernelKubeRouter(t *testing.T) {
 	kerneltest.Need(t, "ip_vs")
 	w := newWorld(t, kerneltest.KubeRouter(t))
-	w.serve(t, "10.132.0.1", "10.132.0.2", "10.132.0.3", "10.136.0.1", "10.136.0.2")
+	nettest.Serve(t, w.remote, "10.132.0.1", "10.132.0.2", "10.132.0.3", "10.136.0.1", "10.136.0.2")
 	w.start(t)
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1", "10.132.0.2", "10.132.0.3"))
@@ -61,7 +62,7 @@ func (w *world) show(t *testing.T) {
 	script := `ip -n %[1]s rule; ip -n %[1]s -br addr; nsenter --net=/run/netns/%[1]s nft list ruleset
 		for n in $(ip netns | grep -o '^%[1]s[.][a-z]*'); do echo "--- $n"; ip -n $n -br addr; ip -n $n route show table all
 		nsenter --net=/run/netns/$n sh -c 'cat /proc/net/ip_vs; cat /proc/net/ip_vs_conn; nft list ruleset; ipset list -t' || true; done`
-	t.Log(sh(t, script, base(w.tunnel)))
+	t.Log(nettest.Sh(t, script, base(w.tunnel)))
 }
 
 // balance: TCP and UDP in turn over all ready pods, which see the client's own address.
@@ -69,7 +70,7 @@ func balance(t *testing.T, w *world) {
 	for _, network := range networks {
 		seen := map[string]int{}
 		for range 12 {
-			seen[w.once(t, network, clientIP, vip)]++
+			seen[w.Once(t, network, clientIP, vip)]++
 		}
 		if len(seen) != 3 || seen["10.132.0.1"] != 4 || seen["10.132.0.2"] != 4 {
 			t.Errorf("%s: not in turn: %v", network, seen)
@@ -81,10 +82,10 @@ func balance(t *testing.T, w *world) {
 func twoMembers(t *testing.T, w *world) {
 	for range 4 {
 		for _, network := range networks {
-			if got := w.once(t, network, clientIP, northVIP); !strings.HasPrefix(got, "10.136.") {
+			if got := w.Once(t, network, clientIP, northVIP); !strings.HasPrefix(got, "10.136.") {
 				t.Errorf("%s: north answered by %s", network, got)
 			}
-			if got := w.once(t, network, otherIP, vip); !strings.HasPrefix(got, "10.132.") {
+			if got := w.Once(t, network, otherIP, vip); !strings.HasPrefix(got, "10.132.") {
 				t.Errorf("%s: west answered by %s", network, got)
 			}
 		}
@@ -120,9 +121,9 @@ func refuseAtOnce(t *testing.T, w *world) {
 	} {
 		for _, network := range networks {
 			began := time.Now()
-			c, err := w.dial(network, clientIP, to)
+			c, err := w.Dial(network, clientIP, to)
 			if err == nil {
-				_, _, err = c.ask()
+				_, _, err = c.Ask()
 				c.Close()
 			}
 			if took := time.Since(began); !errors.Is(err, unix.ECONNREFUSED) || took > 2*time.Second {
@@ -138,41 +139,41 @@ func gone(t *testing.T, w *world) {
 	set := func(endpoints ...string) { w.part.Set(mirror("web", vip, 0, endpoints...)) }
 	set("10.132.0.1")
 	w.inIPVS(t)
-	open := map[string]*conn{}
+	open := map[string]*nettest.Conn{}
 	for _, network := range networks {
-		c, err := w.dial(network, clientIP, vip)
+		c, err := w.Dial(network, clientIP, vip)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
 		open[network] = c
-		if got, _, err := c.ask(); err != nil || got != "10.132.0.1" {
+		if got, _, err := c.Ask(); err != nil || got != "10.132.0.1" {
 			t.Fatalf("%s: answered by %q (%v)", network, got, err)
 		}
 	}
 	set("10.132.0.1 terminating", "10.132.0.2")
-	took := eventually(t, 5*time.Second, "new connections go elsewhere", w.elsewhere(t, "10.132.0.2"))
+	took := nettest.Eventually(t, 5*time.Second, "new connections go elsewhere", w.elsewhere(t, "10.132.0.2"))
 	t.Logf("a terminating endpoint takes no new connections after %s", took)
 	for _, network := range networks {
-		if got, _, err := open[network].ask(); err != nil || got != "10.132.0.1" {
+		if got, _, err := open[network].Ask(); err != nil || got != "10.132.0.1" {
 			t.Errorf("%s: a flow to an endpoint that terminates is answered by %q (%v)", network, got, err)
 		}
 	}
 	set("10.132.0.2")
 	// A packet that comes between the endpoint's end and that of its flow gets no answer.
-	took = eventually(t, time.Second, "the UDP flow goes elsewhere", func() bool {
-		got, _, err := open["udp4"].askWithin(50 * time.Millisecond)
+	took = nettest.Eventually(t, time.Second, "the UDP flow goes elsewhere", func() bool {
+		got, _, err := open["udp4"].AskWithin(50 * time.Millisecond)
 		return err == nil && got == "10.132.0.2"
 	})
 	t.Logf("a UDP flow leads elsewhere after %s", took)
-	if got, _, err := open["tcp4"].ask(); err != nil || got != "10.132.0.1" {
+	if got, _, err := open["tcp4"].Ask(); err != nil || got != "10.132.0.1" {
 		t.Errorf("a TCP connection to an endpoint that is gone: answered by %q (%v)", got, err)
 	}
 	set("10.132.0.1", "10.132.0.2", "10.132.0.3")
 	w.inIPVS(t)
 	set("10.132.0.1", "10.132.0.3")
-	took = eventually(t, time.Second, "an endpoint that is gone is out of use", func() bool {
-		return !slices.Contains([]string{w.once(t, "tcp4", clientIP, vip), w.once(t, "tcp4", clientIP, vip), w.once(t, "tcp4", clientIP, vip)}, "10.132.0.2")
+	took = nettest.Eventually(t, time.Second, "an endpoint that is gone is out of use", func() bool {
+		return !slices.Contains([]string{w.Once(t, "tcp4", clientIP, vip), w.Once(t, "tcp4", clientIP, vip), w.Once(t, "tcp4", clientIP, vip)}, "10.132.0.2")
 	})
 	t.Logf("an endpoint that is gone is out of use after %s", took)
 }
@@ -181,7 +182,7 @@ func gone(t *testing.T, w *world) {
 func (w *world) elsewhere(t *testing.T, only string) func() bool {
 	return func() bool {
 		for _, network := range []string{"tcp4", "tcp4", "udp4"} {
-			if w.once(t, network, clientIP, vip) != only {
+			if w.Once(t, network, clientIP, vip) != only {
 				return false
 			}
 		}
@@ -192,9 +193,9 @@ func (w *world) elsewhere(t *testing.T, only string) func() bool {
 // tooBig: errors about what IPVS has translated find the client, from behind the tunnel's
 // end as well as from itself.
 func tooBig(t *testing.T, w *world) {
-	sh(t, "ip -n %s link set wg0 mtu 1300", base(w.tunnel))
-	defer sh(t, "ip -n %s link set wg0 mtu 1500", base(w.tunnel))
-	c, err := w.dial("udp4", clientIP, vip)
+	nettest.Sh(t, "ip -n %s link set wg0 mtu 1300", base(w.tunnel))
+	defer nettest.Sh(t, "ip -n %s link set wg0 mtu 1500", base(w.tunnel))
+	c, err := w.Dial("udp4", clientIP, vip)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,32 +211,32 @@ func tooBig(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	big := strings.Repeat("x", 1400)
-	eventually(t, 5*time.Second, "the client learns that 1428 bytes are too many", func() bool {
+	nettest.Eventually(t, 5*time.Second, "the client learns that 1428 bytes are too many", func() bool {
 		_, err := io.WriteString(c, big)
 		return errors.Is(err, unix.EMSGSIZE)
 	})
-	if route := sh(t, "ip -n %s route get %s", base(w.client), vip); !strings.Contains(route, "mtu 1300") {
+	if route := nettest.Sh(t, "ip -n %s route get %s", base(w.client), vip); !strings.Contains(route, "mtu 1300") {
 		t.Errorf("the client's way to the service: %s", route)
 	}
-	sh(t, "ip -n %s route flush cache", base(w.client))
-	w.once(t, "udp4", clientIP, vip)
+	nettest.Sh(t, "ip -n %s route flush cache", base(w.client))
+	w.Once(t, "udp4", clientIP, vip)
 }
 
 func affinity(t *testing.T, w *world) {
 	w.part.Set(mirror("web", vip, 600, "10.132.0.1", "10.132.0.2", "10.132.0.3"))
-	eventually(t, 10*time.Second, "the service has affinity", func() bool {
-		first := w.once(t, "tcp4", clientIP, vip)
+	nettest.Eventually(t, 10*time.Second, "the service has affinity", func() bool {
+		first := w.Once(t, "tcp4", clientIP, vip)
 		for range 5 {
-			if w.once(t, "tcp4", clientIP, vip) != first {
+			if w.Once(t, "tcp4", clientIP, vip) != first {
 				return false
 			}
 		}
 		return true
 	})
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1", "10.132.0.2", "10.132.0.3"))
-	eventually(t, 10*time.Second, "the service has no affinity any more", func() bool {
-		first := w.once(t, "tcp4", clientIP, vip)
-		return w.once(t, "tcp4", clientIP, vip) != first
+	nettest.Eventually(t, 10*time.Second, "the service has no affinity any more", func() bool {
+		first := w.Once(t, "tcp4", clientIP, vip)
+		return w.Once(t, "tcp4", clientIP, vip) != first
 	})
 }
 
@@ -267,7 +268,7 @@ func killed(t *testing.T, w *world) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, 5*time.Second, "both are noticed to be gone", func() bool {
+	nettest.Eventually(t, 5*time.Second, "both are noticed to be gone", func() bool {
 		n := 0
 		for _, s := range w.part.Status() {
 			n += s.Failed
@@ -275,7 +276,7 @@ func killed(t *testing.T, w *world) {
 		return n == 2
 	})
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1"))
-	took := eventually(t, time.Minute, "changes are followed again", w.elsewhere(t, "10.132.0.1"))
+	took := nettest.Eventually(t, time.Minute, "changes are followed again", w.elsewhere(t, "10.132.0.1"))
 	if after := processes(t, w); len(after) != 2 || slices.Contains(after, before[0]) || slices.Contains(after, before[1]) {
 		t.Errorf("processes %v, before %v", after, before)
 	}
@@ -309,14 +310,14 @@ func drift(t *testing.T, w *world) {
 		"nsenter --net=/run/netns/%[1]s nft delete table ip " + tableSteer, "ip -n %[1]s link del " + room.link,
 		"ip netns del %[1]s.west",
 	} {
-		sh(t, line, base(w.tunnel))
-		took := eventually(t, time.Minute, line, func() bool {
-			c, err := w.dial("tcp4", clientIP, vip)
+		nettest.Sh(t, line, base(w.tunnel))
+		took := nettest.Eventually(t, time.Minute, line, func() bool {
+			c, err := w.Dial("tcp4", clientIP, vip)
 			if err != nil || !room.namespace.Exists() {
 				return false
 			}
 			defer c.Close()
-			_, _, err = c.ask()
+			_, _, err = c.Ask()
 			return err == nil
 		})
 		t.Logf("%s: mended after %s", fmt.Sprintf(line, "NETNS"), took)
@@ -334,7 +335,7 @@ func switched(t *testing.T, w *world) {
 		t.Helper()
 		for _, network := range networks {
 			for _, to := range []string{vip, northVIP} {
-				w.once(t, network, clientIP, to)
+				w.Once(t, network, clientIP, to)
 			}
 		}
 	}
@@ -357,12 +358,12 @@ func switched(t *testing.T, w *world) {
 	for what, text := range left {
 		t.Errorf("%s of kube-router are left: %s", what, text)
 	}
-	open, err := w.dial("tcp4", clientIP, vip)
+	open, err := w.Dial("tcp4", clientIP, vip)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer open.Close()
-	if _, _, err := open.ask(); err != nil {
+	if _, _, err := open.Ask(); err != nil {
 		t.Fatal(err)
 	}
 	w.start(t)
@@ -377,7 +378,7 @@ func switched(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	ask()
-	if _, _, err := open.ask(); err != nil {
+	if _, _, err := open.Ask(); err != nil {
 		t.Errorf("a connection that was open: %v", err)
 	}
 	if text := w.left(t)["nftables"]; strings.Contains(text, svcproxy.Table) {
@@ -412,7 +413,7 @@ func (w *world) left(t *testing.T) map[string]string {
 		"IPVS":     "nsenter --net=/run/netns/%[1]s tail -n +4 /proc/net/ip_vs 2>/dev/null || true",
 		"routes":   "ip -n %[1]s route show table all proto 133",
 	} {
-		if text := strings.TrimSpace(sh(t, command, base(w.tunnel))); text != "" {
+		if text := strings.TrimSpace(nettest.Sh(t, command, base(w.tunnel))); text != "" {
 			out[what] = text
 		}
 	}
@@ -429,12 +430,12 @@ func (w *world) load(t *testing.T, services ...string) (stop func() int) {
 		for !ended.Load() {
 			for _, to := range services {
 				requests++
-				c, err := w.dial("tcp4", otherIP, to)
+				c, err := w.Dial("tcp4", otherIP, to)
 				if err != nil {
 					t.Errorf("request %d, to %s: %v", requests, to, err)
 					return
 				}
-				if _, _, err := c.ask(); err != nil {
+				if _, _, err := c.Ask(); err != nil {
 					t.Errorf("request %d, to %s: %v", requests, to, err)
 				}
 				c.Close()
@@ -462,7 +463,7 @@ func TestKernelOrphans(t *testing.T) {
 		select {}
 	}
 	w := &world{program: filepath.Join(t.TempDir(), "kube-router")}
-	sh(t, "cp %s %s", kerneltest.KubeRouter(t), w.program)
+	nettest.Sh(t, "cp %s %s", kerneltest.KubeRouter(t), w.program)
 	agent := exec.Command(os.Args[0], "-test.run=^TestKernelOrphans$")
 	agent.Env = append(os.Environ(), variable+"="+w.program)
 	out, err := agent.StdoutPipe()
@@ -473,7 +474,7 @@ func TestKernelOrphans(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		sh(t, "for n in $(ip netns | grep -o '^sdnkr-%d[^ ]*'); do ip netns del $n; done", agent.Process.Pid)
+		nettest.Sh(t, "for n in $(ip netns | grep -o '^sdnkr-%d[^ ]*'); do ip netns del $n; done", agent.Process.Pid)
 	})
 	buffer := make([]byte, 100)
 	n, err := out.Read(buffer)
@@ -487,5 +488,5 @@ func TestKernelOrphans(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = agent.Wait()
-	eventually(t, 2*time.Second, "no kube-router is left", func() bool { return len(processes(t, w)) == 0 })
+	nettest.Eventually(t, 2*time.Second, "no kube-router is left", func() bool { return len(processes(t, w)) == 0 })
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 )
 
 // standIn is a program in the place of kube-router, for kernels without IPVS: nftables
@@ -40,12 +42,12 @@ exec sleep 1000.` + strconv.Itoa(os.Getpid()) + "\n"
 // back does, too; nothing else does. It is the same with two members at once.
 func TestWay(t *testing.T) {
 	w := newWorld(t, standIn(t, translate))
-	w.serve(t, "10.132.0.1", "10.136.0.1")
+	nettest.Serve(t, w.remote, "10.132.0.1", "10.136.0.1")
 	w.start(t)
 	w.part.Replace(nil)
-	eventually(t, 10*time.Second, "both stand-ins have begun", func() bool {
+	nettest.Eventually(t, 10*time.Second, "both stand-ins have begun", func() bool {
 		for _, to := range []string{vip, northVIP} {
-			c, err := w.dial("tcp4", clientIP, to)
+			c, err := w.Dial("tcp4", clientIP, to)
 			if err != nil {
 				return false
 			}
@@ -55,15 +57,15 @@ func TestWay(t *testing.T) {
 	})
 	for _, network := range networks {
 		for to, want := range map[string]string{vip: "10.132.0.1", northVIP: "10.136.0.1", "10.132.0.1:8080": "10.132.0.1"} {
-			if got := w.once(t, network, clientIP, to); got != want {
+			if got := w.Once(t, network, clientIP, to); got != want {
 				t.Errorf("%s to %s: answered by %s", network, to, got)
 			}
 		}
 		for what, to := range map[string]string{"unknown address": "172.31.200.200", "unknown port": vip + ":81"} {
 			began := time.Now()
-			c, err := w.dial(network, clientIP, to)
+			c, err := w.Dial(network, clientIP, to)
 			if err == nil {
-				_, _, err = c.ask()
+				_, _, err = c.Ask()
 				c.Close()
 			}
 			if took := time.Since(began); !errors.Is(err, unix.ECONNREFUSED) || took > time.Second {
@@ -76,15 +78,15 @@ func TestWay(t *testing.T) {
 	}
 	t.Run("too big", func(t *testing.T) { tooBig(t, w) })
 	t.Run("only clients", func(t *testing.T) {
-		backwards := world{client: w.remote}
-		if c, err := backwards.dial("tcp4", "10.132.0.4", northVIP); err == nil {
+		backwards := nettest.Client{From: w.remote, Wait: w.Wait}
+		if c, err := backwards.Dial("tcp4", "10.132.0.4", northVIP); err == nil {
 			c.Close()
 			t.Error("a remote pod reached the service of another cluster by way of this one")
 		}
 	})
 	t.Run("nothing left", func(t *testing.T) {
 		nothingLeft(t, w)
-		if out := sh(t, "ps axo args | grep -c '[s]leep 1000.%d' || true", os.Getpid()); strings.TrimSpace(out) != "0" {
+		if out := nettest.Sh(t, "ps axo args | grep -c '[s]leep 1000.%d' || true", os.Getpid()); strings.TrimSpace(out) != "0" {
 			t.Errorf("%s stand-ins are left", strings.TrimSpace(out))
 		}
 	})

@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 )
 
 // TestServerServesInformers: all that kube-router lists and watches comes, or it would end
@@ -41,7 +43,7 @@ func TestServerServesInformers(t *testing.T) {
 	factory.Start(stop)
 	has := func(what string, want map[string]int) {
 		t.Helper()
-		eventually(t, 5*time.Second, what, func() bool {
+		nettest.Eventually(t, 5*time.Second, what, func() bool {
 			for name, informer := range all {
 				if !informer.HasSynced() || len(informer.GetStore().List()) != want[name] {
 					return false

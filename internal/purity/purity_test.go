@@ -185,7 +185,7 @@ func isWord(b byte) bool {
 }
 
 // testOnly are packages that only tests import.
-var testOnly = []string{"internal/apitest", "internal/golden"}
+var testOnly = []string{"internal/apitest", "internal/golden", "internal/nettest"}
 
 func TestOnlyTestsImport(t *testing.T) {
 	read := 0

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 )
 
 // state is all that the part makes in the namespace, as the usual programs show it.
 func (w *world) state(t testing.TB) string {
 	t.Helper()
-	out := sh(t, "nsenter --net=%s sh -c 'nft list ruleset; echo; ip route show proto 133; ip route show table local proto 133'", w.tunnel.Path())
+	out := nettest.Sh(t, "nsenter --net=%s sh -c 'nft list ruleset; echo; ip route show proto 133; ip route show table local proto 133'", w.tunnel.Path())
 	return regexp.MustCompile(` expires \S+`).ReplaceAllString(out, "")
 }
 
@@ -154,14 +155,14 @@ func TestDrift(t *testing.T) {
 		"ip route del local 172.31.0.0/16 table local",
 		"ip route add local 172.30.0.0/16 dev lo proto 133 table main",
 	} {
-		sh(t, "nsenter --net=%s %s", w.tunnel.Path(), breakIt)
-		took := eventually(t, 2*time.Second, breakIt, func() bool { return w.state(t) == whole })
+		nettest.Sh(t, "nsenter --net=%s %s", w.tunnel.Path(), breakIt)
+		took := nettest.Eventually(t, 2*time.Second, breakIt, func() bool { return w.state(t) == whole })
 		t.Logf("%s: undone after %s", breakIt, took)
 	}
 	nft(t, w.tunnel, "add table ip other; add chain ip other x")
 	time.Sleep(200 * time.Millisecond)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.2", "10.132.0.3")) // the watch goes on
-	eventually(t, time.Second, "a change", func() bool { return strings.Contains(w.state(t), "10.132.0.3") })
+	nettest.Eventually(t, time.Second, "a change", func() bool { return strings.Contains(w.state(t), "10.132.0.3") })
 	if got := w.state(t); !strings.Contains(got, "table ip other") {
 		t.Errorf("another's table is gone:\n%s", got)
 	}
@@ -177,8 +178,8 @@ func TestNewNamespace(t *testing.T) {
 	apply(t, w.part)
 	w.watch(t)
 	whole := w.state(t)
-	sh(t, "ip netns del %s; ip netns add %[1]s; ip -n %[1]s link set lo up", name(w.tunnel))
-	eventually(t, 2*time.Second, "everything in the new namespace", func() bool { return w.state(t) == whole })
+	nettest.Sh(t, "ip netns del %s; ip netns add %[1]s; ip -n %[1]s link set lo up", name(w.tunnel))
+	nettest.Eventually(t, 2*time.Second, "everything in the new namespace", func() bool { return w.state(t) == whole })
 }
 
 // TestNoNft: the error says what is missing.

@@ -9,20 +9,22 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 )
 
 var networks = []string{"tcp4", "udp4"}
 
 func TestBalance(t *testing.T) {
 	w := newWorld(t)
-	w.serve(t, "10.132.0.1", "10.132.0.2", "10.132.0.3")
+	nettest.Serve(t, w.remote, "10.132.0.1", "10.132.0.2", "10.132.0.3")
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1", "10.132.0.2", "10.132.0.3"))
 	apply(t, w.part)
 	for _, network := range networks {
 		seen := map[string]int{}
 		for range 90 {
-			seen[w.once(t, network, clientIP, vip)]++
+			seen[w.Once(t, network, clientIP, vip)]++
 		}
 		// Each is taken 30 times; 6 or fewer happen once in 10 million runs.
 		for _, server := range []string{"10.132.0.1", "10.132.0.2", "10.132.0.3"} {
@@ -37,8 +39,8 @@ func TestBalance(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	w := newWorld(t)
 	// A rule has the kernel keep the routing tables apart, for ever.
-	sh(t, "ip -n %s rule add pref 1000 lookup 1000", name(w.tunnel))
-	w.serve(t, "10.132.0.1")
+	nettest.Sh(t, "ip -n %s rule add pref 1000 lookup 1000", name(w.tunnel))
+	nettest.Serve(t, w.remote, "10.132.0.1")
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1"))
 	w.part.Set(mirror("empty", emptyVIP, 0))
@@ -47,9 +49,9 @@ func TestRefuse(t *testing.T) {
 		t.Helper()
 		for _, network := range networks {
 			began := time.Now()
-			c, err := w.dial(network, clientIP, to)
+			c, err := w.Dial(network, clientIP, to)
 			if err == nil {
-				_, _, err = c.ask()
+				_, _, err = c.Ask()
 				c.Close()
 			}
 			// On UDP the error is an ICMP error that belongs to the socket, so its packet
@@ -62,13 +64,13 @@ func TestRefuse(t *testing.T) {
 	refused("no endpoints", emptyVIP)
 	refused("unknown address", "172.31.200.200")
 	refused("unknown port", vip+":81")
-	if out := sh(t, "nsenter --net=%s ping -c1 -W2 %s || true", w.client.Path(), vip); !strings.Contains(out, "From "+vip) {
+	if out := nettest.Sh(t, "nsenter --net=%s ping -c1 -W2 %s || true", w.client.Path(), vip); !strings.Contains(out, "From "+vip) {
 		t.Errorf("the refusal does not come from the service's address:\n%s", out)
 	}
 	w.part.Set(mirror("empty", emptyVIP, 0, "10.132.0.1"))
 	apply(t, w.part)
 	for _, network := range networks {
-		if got := w.once(t, network, clientIP, emptyVIP); got != "10.132.0.1" {
+		if got := w.Once(t, network, clientIP, emptyVIP); got != "10.132.0.1" {
 			t.Errorf("%s: endpoints that came: %s", network, got)
 		}
 	}
@@ -77,20 +79,19 @@ func TestRefuse(t *testing.T) {
 // TestClientsOnly: who is not on the clients' side of the tunnel is not proxied.
 func TestClientsOnly(t *testing.T) {
 	w := newWorld(t)
-	w.serve(t, "10.132.0.1")
+	nettest.Serve(t, w.remote, "10.132.0.1")
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1"))
 	apply(t, w.part)
-	backwards := *w
-	backwards.client = w.remote
-	if c, err := backwards.dial("tcp4", "10.132.0.4", vip); !errors.Is(err, unix.ECONNREFUSED) {
+	backwards := nettest.Client{From: w.remote, Wait: w.Wait}
+	if c, err := backwards.Dial("tcp4", "10.132.0.4", vip); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("a remote pod reached its own cluster's service by way of another cluster: %v, %v", c, err)
 	}
 }
 
 func TestAffinity(t *testing.T) {
 	w := newWorld(t)
-	w.serve(t, "10.132.0.1", "10.132.0.2", "10.132.0.3", "10.132.0.4")
+	nettest.Serve(t, w.remote, "10.132.0.1", "10.132.0.2", "10.132.0.3", "10.132.0.4")
 	all := []string{"10.132.0.1", "10.132.0.2", "10.132.0.3", "10.132.0.4"}
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 600, all...))
@@ -100,7 +101,7 @@ func TestAffinity(t *testing.T) {
 		t.Helper()
 		for _, from := range []string{clientIP, otherIP} {
 			for range 10 {
-				if got := w.once(t, network, from, vip); got != has[network+from] {
+				if got := w.Once(t, network, from, vip); got != has[network+from] {
 					t.Fatalf("%s: %s of %s went to %s, before to %s", when, network, from, got, has[network+from])
 				}
 			}
@@ -108,7 +109,7 @@ func TestAffinity(t *testing.T) {
 	}
 	for _, network := range networks {
 		for _, from := range []string{clientIP, otherIP} {
-			has[network+from] = w.once(t, network, from, vip)
+			has[network+from] = w.Once(t, network, from, vip)
 		}
 		stays("at first", network)
 		// The others go, and come back: the client's own stays its own.
@@ -134,16 +135,16 @@ func TestAffinity(t *testing.T) {
 	w.part.Set(mirror("web", vip, 600, left...))
 	apply(t, w.part)
 	for _, from := range []string{clientIP, otherIP} {
-		has["tcp4"+from] = w.once(t, "tcp4", from, vip)
+		has["tcp4"+from] = w.Once(t, "tcp4", from, vip)
 	}
 	stays("after its own had gone", "tcp4")
 	// The timeout is that of the last connection: in the end the client is balanced anew.
 	w.part.Set(mirror("web", vip, 1, all...))
 	apply(t, w.part)
 	seen := map[string]bool{}
-	eventually(t, 30*time.Second, "another backend after the timeout", func() bool {
+	nettest.Eventually(t, 30*time.Second, "another backend after the timeout", func() bool {
 		time.Sleep(1200 * time.Millisecond)
-		seen[w.once(t, "tcp4", clientIP, vip)] = true
+		seen[w.Once(t, "tcp4", clientIP, vip)] = true
 		return len(seen) > 1
 	})
 }
@@ -151,7 +152,7 @@ func TestAffinity(t *testing.T) {
 // TestFullAffinity: when no more clients can be noted, they are balanced all the same.
 func TestFullAffinity(t *testing.T) {
 	w := newWorld(t)
-	w.serve(t, "10.132.0.1", "10.132.0.2")
+	nettest.Serve(t, w.remote, "10.132.0.1", "10.132.0.2")
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 600, "10.132.0.1", "10.132.0.2"))
 	apply(t, w.part)
@@ -161,21 +162,21 @@ func TestFullAffinity(t *testing.T) {
 		fmt.Fprintf(&fill, "10.129.%d.%d . %s . tcp . 80 . 1,\n", i>>8, i&255, vip)
 	}
 	nft(t, w.tunnel, fill.String()+"}")
-	w.once(t, "tcp4", clientIP, vip)
+	w.Once(t, "tcp4", clientIP, vip)
 }
 
 // TestGone: an endpoint that goes is out of use within a second, its UDP flows too; the
 // TCP connections of one that terminates go on.
 func TestGone(t *testing.T) {
 	w := newWorld(t)
-	w.serve(t, "10.132.0.1", "10.132.0.2")
+	nettest.Serve(t, w.remote, "10.132.0.1", "10.132.0.2")
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1"))
 	apply(t, w.part)
 	w.watch(t)
-	open := map[string]*conn{}
+	open := map[string]*nettest.Conn{}
 	for _, network := range networks {
-		c, err := w.dial(network, clientIP, vip)
+		c, err := w.Dial(network, clientIP, vip)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +185,7 @@ func TestGone(t *testing.T) {
 	}
 	answers := func(network string) string {
 		t.Helper()
-		server, _, err := open[network].ask()
+		server, _, err := open[network].Ask()
 		if err != nil {
 			t.Fatalf("%s: an open connection: %v", network, err)
 		}
@@ -196,8 +197,8 @@ func TestGone(t *testing.T) {
 		}
 	}
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1 terminating", "10.132.0.2"))
-	took := eventually(t, time.Second, "new connections go elsewhere", func() bool {
-		first, second := w.once(t, "tcp4", clientIP, vip), w.once(t, "tcp4", clientIP, vip)
+	took := nettest.Eventually(t, time.Second, "new connections go elsewhere", func() bool {
+		first, second := w.Once(t, "tcp4", clientIP, vip), w.Once(t, "tcp4", clientIP, vip)
 		return first == "10.132.0.2" && second == first
 	})
 	t.Logf("a terminating endpoint takes no new connections after %s", took)
@@ -207,14 +208,14 @@ func TestGone(t *testing.T) {
 		}
 	}
 	w.part.Set(mirror("web", vip, 0, "10.132.0.2"))
-	took = eventually(t, time.Second, "the UDP flow goes elsewhere", func() bool { return answers("udp4") == "10.132.0.2" })
+	took = nettest.Eventually(t, time.Second, "the UDP flow goes elsewhere", func() bool { return answers("udp4") == "10.132.0.2" })
 	t.Logf("a UDP flow leads elsewhere after %s", took)
 	if got := answers("tcp4"); got != "10.132.0.1" {
 		t.Errorf("a TCP connection to an endpoint that is gone went on to %s", got)
 	}
 	w.part.Set(mirror("web", vip, 0, "10.132.0.2 terminating"))
 	time.Sleep(300 * time.Millisecond)
-	if got := w.once(t, "tcp4", clientIP, vip); got != "10.132.0.2" {
+	if got := w.Once(t, "tcp4", clientIP, vip); got != "10.132.0.2" {
 		t.Errorf("the only endpoint, which terminates, is not used: %s", got)
 	}
 }
@@ -223,21 +224,21 @@ func TestGone(t *testing.T) {
 // translation.
 func TestFlowsOfBefore(t *testing.T) {
 	w := newWorld(t)
-	w.serve(t, "10.132.0.1")
-	sh(t, "ip -n %s route add local 172.31.0.0/16 dev lo proto 133 table local", name(w.tunnel)) // of an earlier process
+	nettest.Serve(t, w.remote, "10.132.0.1")
+	nettest.Sh(t, "ip -n %s route add local 172.31.0.0/16 dev lo proto 133 table local", name(w.tunnel)) // of an earlier process
 	nft(t, w.tunnel, "add table ip other; add chain ip other x { type filter hook input priority 10; ct state new accept; }")
-	c, err := w.dial("udp4", clientIP, vip)
+	c, err := w.Dial("udp4", clientIP, vip)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, _, err := c.ask(); err == nil {
+	if _, _, err := c.Ask(); err == nil {
 		t.Fatal("answered without a table")
 	}
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1"))
 	apply(t, w.part)
-	if server, _, err := c.ask(); err != nil || server != "10.132.0.1" {
+	if server, _, err := c.Ask(); err != nil || server != "10.132.0.1" {
 		t.Errorf("the flow is answered by %q (%v)", server, err)
 	}
 }
@@ -245,7 +246,7 @@ func TestFlowsOfBefore(t *testing.T) {
 // TestReloadUnderTraffic: no request fails while processes come and load everything anew.
 func TestReloadUnderTraffic(t *testing.T) {
 	w := newWorld(t)
-	w.serve(t, "10.132.0.1", "10.132.0.2")
+	nettest.Serve(t, w.remote, "10.132.0.1", "10.132.0.2")
 	tell := func(p *Part) {
 		p.Replace(nil)
 		p.Set(mirror("web", vip, 0, "10.132.0.1", "10.132.0.2"))
@@ -253,19 +254,19 @@ func TestReloadUnderTraffic(t *testing.T) {
 		apply(t, p)
 	}
 	tell(w.part)
-	long, err := w.dial("tcp4", clientIP, vip)
+	long, err := w.Dial("tcp4", clientIP, vip)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer long.Close()
-	first, _, err := long.ask()
+	first, _, err := long.Ask()
 	if err != nil {
 		t.Fatal(err)
 	}
 	stop := w.load(t, vip, emptyVIP)
 	for range 20 {
 		tell(w.process(t))
-		if again, _, err := long.ask(); err != nil || again != first {
+		if again, _, err := long.Ask(); err != nil || again != first {
 			t.Errorf("a connection that was open: answered by %q (%v), before by %s", again, err, first)
 		}
 	}
@@ -277,7 +278,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 func TestChangesUnderTraffic(t *testing.T) {
 	w := newWorld(t)
 	all := []string{"10.132.0.1", "10.132.0.2", "10.132.0.3", "10.132.0.4"}
-	w.serve(t, all...)
+	nettest.Serve(t, w.remote, all...)
 	w.part.Replace(nil)
 	tell := func(n int) {
 		w.part.Set(mirror("web", vip, 0, all[:n]...))
@@ -306,12 +307,12 @@ func (w *world) load(t *testing.T, services ...string) (stop func() int) {
 				default:
 				}
 				requests++
-				c, err := w.dial("tcp4", clientIP, to)
+				c, err := w.Dial("tcp4", clientIP, to)
 				if err != nil {
 					t.Errorf("request %d: %v", requests, err)
 					return
 				}
-				if _, _, err := c.ask(); err != nil {
+				if _, _, err := c.Ask(); err != nil {
 					t.Errorf("request %d: %v", requests, err)
 				}
 				c.Close()

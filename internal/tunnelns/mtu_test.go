@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 )
 
 func TestTunnelMTU(t *testing.T) {
@@ -25,7 +26,7 @@ func TestTunnelMTU(t *testing.T) {
 // TestMeasureMTU reads the smallest of the ways to the peers from real routes.
 func TestMeasureMTU(t *testing.T) {
 	node := newNamespace(t, "m")
-	sh(t, "ip -n %[1]s link add e0 mtu 9000 type veth peer name e1 mtu 1400 && ip -n %[1]s link add tun0 mtu 1450 type bridge && "+
+	nettest.Sh(t, "ip -n %[1]s link add e0 mtu 9000 type veth peer name e1 mtu 1400 && ip -n %[1]s link add tun0 mtu 1450 type bridge && "+
 		"ip -n %[1]s link set e0 up && ip -n %[1]s link set e1 up && "+
 		"ip -n %[1]s addr add 198.51.100.1/24 dev e0 && ip -n %[1]s addr add 203.0.113.1/24 dev e1 && "+
 		"ip -n %[1]s addr add 2001:db8::1/64 dev e0 nodad", name(node))
@@ -53,9 +54,9 @@ func TestMeasureMTU(t *testing.T) {
 	limit = 8000
 	measured("a cap above what fits", MTU{1400, 1340, 1450}, "203.0.113.2")
 	limit = 0
-	sh(t, "ip -n %s route add default via 198.51.100.254 dev e0 mtu 1300", name(node))
+	nettest.Sh(t, "ip -n %s route add default via 198.51.100.254 dev e0 mtu 1300", name(node))
 	measured("the default route's own MTU", MTU{1300, 1280, 1450}, "peer.example")
-	sh(t, "ip -n %[1]s addr add 192.0.2.1/24 dev tun0 && ip -n %[1]s addr add 203.0.113.77/32 dev lo", name(node))
+	nettest.Sh(t, "ip -n %[1]s addr add 192.0.2.1/24 dev tun0 && ip -n %[1]s addr add 203.0.113.77/32 dev lo", name(node))
 	measured("a node whose address is the one that is asked for", MTU{1300, 1280, 1450}, "peer.example")
 	if _, err := MeasureMTU(At("/run/netns/sdntest-none"), nil, "tun0", 0); err == nil {
 		t.Error("a namespace that is not there was measured")

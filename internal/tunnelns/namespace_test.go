@@ -3,19 +3,11 @@ package tunnelns
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-)
 
-func sh(t *testing.T, format string, args ...any) string {
-	t.Helper()
-	out, err := exec.Command("sh", "-c", fmt.Sprintf(format, args...)).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", fmt.Sprintf(format, args...), err, out)
-	}
-	return string(out)
-}
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
+)
 
 func name(n Namespace) string { return filepath.Base(n.path) }
 
@@ -31,8 +23,8 @@ func unnamed(t *testing.T, suffix string) Namespace {
 func newNamespace(t *testing.T, suffix string) Namespace {
 	t.Helper()
 	n := unnamed(t, suffix)
-	sh(t, "ip netns add %s", name(n))
-	t.Cleanup(func() { sh(t, "ip netns del %s", name(n)) })
-	sh(t, "ip -n %s link set lo up", name(n))
+	nettest.Sh(t, "ip netns add %s", name(n))
+	t.Cleanup(func() { nettest.Sh(t, "ip netns del %s", name(n)) })
+	nettest.Sh(t, "ip -n %s link set lo up", name(n))
 	return n
 }

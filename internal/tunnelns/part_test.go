@@ -9,13 +9,14 @@ import (
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 )
 
 // newPart is a part on a node that has an underlay of 1500 bytes and pods of 1450.
 func newPart(t *testing.T) *Part {
 	t.Helper()
 	node := newNamespace(t, "n")
-	sh(t, "ip -n %[1]s link add eth0 type veth peer name eth1 && ip -n %[1]s link set eth0 up && ip -n %[1]s link set eth1 up && ip -n %[1]s addr add 198.51.100.1/24 dev eth0 && "+
+	nettest.Sh(t, "ip -n %[1]s link add eth0 type veth peer name eth1 && ip -n %[1]s link set eth0 up && ip -n %[1]s link set eth1 up && ip -n %[1]s addr add 198.51.100.1/24 dev eth0 && "+
 		"ip -n %[1]s route add default via 198.51.100.254 && ip -n %[1]s link add tun0 mtu 1450 type bridge", name(node))
 	p, err := New(Config{Namespace: unnamed(t, "t"), Node: node})
 	if err != nil {
@@ -53,7 +54,7 @@ func apply(t *testing.T, p *Part, dp mesh.DataPlane) []string {
 func state(t *testing.T, n Namespace) string {
 	t.Helper()
 	in := "nsenter --net=" + n.path
-	return sh(t, `%[1]s sh -c '
+	return nettest.Sh(t, `%[1]s sh -c '
 echo "# links"; ip -o link | cut -d" " -f2- | sed "s/ qlen [0-9]*//; s/\\ */ /; s/ state [A-Z]*//; s/,LOWER_UP//; s/NO-CARRIER,//; s/,M-DOWN//"
 echo "# addresses"; ip -br addr | awk "{ \$2 = \"\"; print }" | sed "s/ fe80::[^ ]*//; s/  */ /g; s/ $//"
 echo "# routes"; ip route; ip -6 route | grep -v fe80
@@ -80,7 +81,7 @@ func stable(s string) string {
 func TestApplyAndRemove(t *testing.T) {
 	p := newPart(t)
 	before := state(t, p.cfg.Node)
-	names := sh(t, "ls /run/netns | grep 'sdntest-%dn'", os.Getpid())
+	names := nettest.Sh(t, "ls /run/netns | grep 'sdntest-%dn'", os.Getpid())
 	if changes := apply(t, p, plan()); len(changes) == 0 {
 		t.Error("no change told")
 	}
@@ -107,7 +108,7 @@ func TestApplyAndRemove(t *testing.T) {
 	if after := state(t, p.cfg.Node); after != before {
 		t.Errorf("after Remove the node has\n%s\nbefore Apply it had\n%s", after, before)
 	}
-	if left := sh(t, "ls /run/netns | grep 'sdntest-%dn'", os.Getpid()); left != names {
+	if left := nettest.Sh(t, "ls /run/netns | grep 'sdntest-%dn'", os.Getpid()); left != names {
 		t.Errorf("namespaces are\n%s\nwere\n%s", left, names)
 	}
 }
@@ -140,7 +141,7 @@ func TestDrift(t *testing.T) {
 		nft + `'flush chain inet sdn-tunnel mss-clamp; add rule inet sdn-tunnel mss-clamp tcp flags & (syn|rst) == syn tcp option maxseg size set 500 comment "` + clampMark + `"'`,
 		nft + "'delete chain inet sdn-tunnel mss-clamp; add chain inet sdn-tunnel mss-clamp { type filter hook input priority 0; }'",
 	} {
-		sh(t, "%s", breakIt)
+		nettest.Sh(t, "%s", breakIt)
 		if changes := apply(t, p, plan()); len(changes) == 0 {
 			t.Errorf("%s: not noticed", breakIt)
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 )
 
 // TestRulesetEvents: each transaction tells which tables it touched, and then the
@@ -28,7 +30,7 @@ func TestRulesetEvents(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sh(t, "nsenter --net=%s nft '%s'", n.path, script)
+		nettest.Sh(t, "nsenter --net=%s nft '%s'", n.path, script)
 		after, err := n.RulesetGeneration()
 		if err != nil || after != before+1 {
 			t.Errorf("%s: generation %d after %d (%v)", script, after, before, err)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 )
 
 // TestKeepWatchingSaysOnce: an error that comes again at every try is logged once, and
@@ -62,14 +64,14 @@ func TestFollowsUplink(t *testing.T) {
 		}
 	}
 	quiet()
-	sh(t, "ip -n %s link add pod0 type veth peer name pod1", name(p.cfg.Node))
+	nettest.Sh(t, "ip -n %s link add pod0 type veth peer name pod1", name(p.cfg.Node))
 	select {
 	case <-events:
 		t.Error("a pod's link was taken for the underlay's")
 	case <-time.After(300 * time.Millisecond):
 	}
 	for _, mtu := range []int{1400, 1300} {
-		sh(t, "ip -n %s link set eth0 mtu %d", name(p.cfg.Node), mtu)
+		nettest.Sh(t, "ip -n %s link set eth0 mtu %d", name(p.cfg.Node), mtu)
 		select {
 		case <-events:
 		case <-time.After(5 * time.Second):
@@ -79,7 +81,7 @@ func TestFollowsUplink(t *testing.T) {
 			t.Errorf("mtu %d: %+v after %q", mtu, p.MTU(), changes)
 		}
 		// What pods send must get as far as the namespace.
-		if link := sh(t, "ip -n %s -o link show sdntun1", name(p.cfg.Node)); !strings.Contains(link, "mtu 1450 ") {
+		if link := nettest.Sh(t, "ip -n %s -o link show sdntun1", name(p.cfg.Node)); !strings.Contains(link, "mtu 1450 ") {
 			t.Errorf("mtu %d: the pair is %s, want 1450 as the pods have it", mtu, link)
 		}
 		quiet()

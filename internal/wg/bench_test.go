@@ -10,6 +10,7 @@ import (
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kerneltest"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 )
 
 // sizes are how many peers a node has.
@@ -56,7 +57,7 @@ func BenchmarkDiff(b *testing.B) {
 func BenchmarkKernelApply(b *testing.B) {
 	kerneltest.Need(b, "wireguard")
 	x := newNode(b, b.TempDir(), 1)
-	sh(b, "ip -n sdntest-%[1]s link add u type bridge; ip -n sdntest-%[1]s addr add %[2]s/24 dev u; ip -n sdntest-%[1]s link set u up; ip -n sdntest-%[1]s route add default via 192.0.2.254",
+	nettest.Sh(b, "ip -n sdntest-%[1]s link add u type bridge; ip -n sdntest-%[1]s addr add %[2]s/24 dev u; ip -n sdntest-%[1]s link set u up; ip -n sdntest-%[1]s route add default via 192.0.2.254",
 		x.id, x.underlay)
 	cfg := x.wg.cfg
 	cfg.Mode = Kernel

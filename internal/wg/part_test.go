@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 )
 
@@ -30,15 +31,6 @@ type testNode struct {
 	tunnelAddr netip.Addr
 }
 
-func sh(t testing.TB, format string, args ...any) string {
-	t.Helper()
-	out, err := exec.Command("sh", "-c", fmt.Sprintf(format, args...)).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", fmt.Sprintf(format, args...), err, out)
-	}
-	return string(out)
-}
-
 // in runs a command in a namespace.
 func in(ns tunnelns.Namespace, format string, args ...any) (string, error) {
 	out, err := exec.Command("nsenter", "--net="+ns.Path(), "sh", "-c", fmt.Sprintf(format, args...)).CombinedOutput()
@@ -53,8 +45,8 @@ func newNode(t testing.TB, dir string, n int) *testNode {
 		underlay: fmt.Sprintf("192.0.2.%d", n), local: netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", 128+n)),
 		tunnelAddr: netip.MustParseAddr(fmt.Sprintf("100.127.%d.1", n)),
 	}
-	sh(t, "ip netns add sdntest-%s", id)
-	t.Cleanup(func() { sh(t, "ip netns del sdntest-%s", id) })
+	nettest.Sh(t, "ip netns add sdntest-%s", id)
+	t.Cleanup(func() { nettest.Sh(t, "ip netns del sdntest-%s", id) })
 	key, err := NewKey()
 	if err != nil {
 		t.Fatal(err)
@@ -111,9 +103,9 @@ func pair(t *testing.T) (a, b *testNode) {
 	}
 	dir := t.TempDir()
 	a, b = newNode(t, dir, 1), newNode(t, dir, 2)
-	sh(t, "ip -n sdntest-%s link add u type veth peer name u netns sdntest-%s", a.id, b.id)
+	nettest.Sh(t, "ip -n sdntest-%s link add u type veth peer name u netns sdntest-%s", a.id, b.id)
 	for _, x := range []*testNode{a, b} {
-		sh(t, "ip -n sdntest-%s addr add %s/24 dev u && ip -n sdntest-%s link set u up && ip -n sdntest-%s link set lo up", x.id, x.underlay, x.id, x.id)
+		nettest.Sh(t, "ip -n sdntest-%s addr add %s/24 dev u && ip -n sdntest-%s link set u up && ip -n sdntest-%s link set lo up", x.id, x.underlay, x.id, x.id)
 	}
 	return a, b
 }
