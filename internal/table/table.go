@@ -1,11 +1,13 @@
 // Package table writes aligned columns for people, in colour where the reader is a terminal.
-// It knows nothing of what stands in the cells.
+// It knows nothing of what stands in the cells, and lets nothing in them reach the terminal
+// but what can be read.
 package table
 
 import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -28,7 +30,24 @@ type Table struct {
 }
 
 // Row adds a row; the first one is the header.
-func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
+func (t *Table) Row(cells ...string) {
+	row := make([]string, len(cells))
+	for i, cell := range cells {
+		row[i] = Plain(cell)
+	}
+	t.rows = append(t.rows, row)
+}
+
+// Plain is text without what would move a terminal's cursor, colour it, or worse: whoever
+// wrote the text may be another cluster.
+func Plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
 
 // Paint colours s where the reader is a terminal.
 func (t *Table) Paint(colour, s string) string {

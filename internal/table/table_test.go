@@ -25,3 +25,13 @@ func TestColumnsAlignByWhatIsSeen(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingButText reaches the terminal, whatever another cluster's messages hold.
+func TestNothingButText(t *testing.T) {
+	var table Table
+	table.Row("A\x1b]0;owned\a", "two\nlines", "ü\u202e")
+	var b strings.Builder
+	if err := table.Write(&b); err != nil || b.String() != "A ]0;owned   two lines  ü\n" {
+		t.Errorf("%v: %q", err, b.String())
+	}
+}
