@@ -9,6 +9,8 @@ LDFLAGS := -s -w -X github.com/sdn-tunnel/sdn-tunnel/internal/version.Version=$(
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)"
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# Says at the end once more what failed, what was skipped, and why.
+GOTESTSUM := gotest.tools/gotestsum@v1.13.0
 CONTROLLER_GEN := sigs.k8s.io/controller-tools/cmd/controller-gen@v0.23.0
 
 BINARIES := sdn-tunnel sdn-tunnel-agent sdn-tunnel-controller
@@ -17,6 +19,9 @@ MODULES := $(notdir $(wildcard ansible-modules/sdn_*))
 # Name of the lab that demo uses, and the SDN's mode in it.
 LAB ?= demo
 SDN_MODE ?= networkpolicy
+
+# Name of the lab that pictures uses.
+PICTURES ?= pictures
 
 # Where bench writes its report.
 BENCH ?= bench.json
@@ -49,13 +54,17 @@ images: build ## OCI archives of agent (with kube-router), controller and test-a
 demo: build ## two real clusters on this machine, the playbook run on them, and the matrix of all pairs (KEEP=1 leaves them up)
 	@lab/demo "$(LAB)" "$(SDN_MODE)"
 
+.PHONY: pictures
+pictures: build ## docs/images out of a mesh with a Prometheus and a link that is cut; fails if a panel has no data or no alert fires (15 minutes)
+	@lab/pictures "$(PICTURES)" docs/images
+
 .PHONY: test
 test: lint generated test-unit test-kernel test-lab ## everything: lint, generated code, packages, the kernel's part, whole clusters
 
 .PHONY: test-unit
 test-unit: modules ## packages, with real API servers and network namespaces where root
 	bash .ci/tools
-	SDN_TUNNEL_TOOLS="$$(bash .ci/tools --print)" go test -p 2 -timeout 20m ./...
+	SDN_TUNNEL_TOOLS="$$(bash .ci/tools --print)" go run $(GOTESTSUM) --format standard-quiet -- -p 2 -timeout 20m ./...
 
 .PHONY: test-kernel
 test-kernel: bin/sdn-tunnel ## what needs WireGuard and Open vSwitch in the kernel: in a virtual machine with Debian's, if this one's lacks them
@@ -63,7 +72,9 @@ test-kernel: bin/sdn-tunnel ## what needs WireGuard and Open vSwitch in the kern
 
 .PHONY: test-lab
 test-lab: build ## whole clusters: deploy, verify, drift, faults, teardown, in both modes of the SDN
-	SDN_TUNNEL_LAB_TESTS=1 go test -count=1 -p 1 -timeout 60m -v ./internal/lab ./internal/e2e | grep --line-buffered -vE '^=== (RUN|PAUSE|CONT|NAME)'
+	@for p in ./internal/lab ./internal/e2e; do \
+	  SDN_TUNNEL_LAB_TESTS=1 go run $(GOTESTSUM) --format standard-verbose -- -count=1 -timeout 60m $$p | \
+	    grep --line-buffered -vE '^=== (RUN|PAUSE|CONT|NAME)'; done
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (10s)
@@ -96,6 +107,10 @@ generated: ## fails when generated code is not what generate makes
 bench: bin/sdn-tunnel ## throughput beside raw WireGuard, and what planning and applying cost: a table, and BENCH (bench.json); and kube-router beside nftables
 	bin/sdn-tunnel lab bench --output "$(BENCH)"
 	bin/sdn-tunnel lab kernel --long --run '^TestKernelCompare$$' ./internal/kuberouter
+
+.PHONY: bench-deploy
+bench-deploy: build ## first and second deploy by stage, with 1, 2 and 4 clusters of a lab: a table, and bench-deploy.json
+	bin/sdn-tunnel lab bench --paths '' --run '' --deploy 1 --deploy 2 --deploy 4 --output bench-deploy.json
 
 .PHONY: clean
 clean: ## removes what was built; a lab that is up is left alone (sdn-tunnel lab down)

@@ -4,10 +4,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -15,6 +16,7 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/cluster"
 	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/module"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/apply"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/ssa"
 )
 
@@ -29,6 +31,7 @@ type Args struct {
 	OnlyInNamespace string         `arg:"only_in_namespace"`
 	MadeBefore      []string       `arg:"made_before"`
 	OnlyOwn         bool           `arg:"only_own" default:"false"`
+	OnlyIfServed    bool           `arg:"only_if_served" default:"false"`
 	Prune           []Stale        `arg:"prune"`
 	FieldManager    string         `arg:"field_manager" default:"sdn-tunnel-deploy"`
 	Wait            bool           `arg:"wait" default:"false"`
@@ -88,6 +91,17 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	if name == "" {
 		name = acc.Config.Host
 	}
+	if args.OnlyIfServed {
+		missing, err := e.NotServed(objects)
+		if err != nil {
+			return result, fmt.Errorf("cluster %s: %w", name, err)
+		}
+		if len(missing) > 0 {
+			result.Warnings = []string{fmt.Sprintf("cluster %s does not have %s: nothing was made there that needs it", name, strings.Join(missing, ", "))}
+			return result, nil
+		}
+	}
+	e.Note = func(message string) { module.Note(name, message) }
 	changes, failure := carryOut(ctx, e, objects, args)
 	if result, err = cluster.Result(name, changes); failure == nil {
 		return result, err
@@ -126,6 +140,18 @@ func prune(ctx context.Context, e *apply.Engine, all []Stale, keep []*unstructur
 	return changes, err
 }
 
+// explain is empty where no agents were applied.
+func explain(ctx context.Context, acc *kubeaccess.Access, name string, applied []*unstructured.Unstructured) string {
+	if !slices.ContainsFunc(applied, isAgent) {
+		return ""
+	}
+	return cluster.WhyAgents(ctx, acc, name)
+}
+
+func isAgent(o *unstructured.Unstructured) bool {
+	return o.GetKind() == "DaemonSet" && o.GetLabels()["app.kubernetes.io/component"] == "agent"
+}
+
 // soFar says what an interrupted run has changed.
 func soFar(changes []ssa.Change, check bool) string {
 	if len(changes) == 0 || check {
@@ -153,21 +179,11 @@ func read(args Args) ([]*unstructured.Unstructured, error) {
 		}
 		all = append(all, objects...)
 	}
-	for i, m := range args.Manifests {
-		text, ok := m.(string)
-		if !ok {
-			raw, err := json.Marshal(m)
-			if err != nil {
-				return nil, fmt.Errorf("manifests[%d]: %w", i, err)
-			}
-			text = string(raw)
-		}
-		objects, err := apply.Read(fmt.Sprintf("manifests[%d]", i), []byte(text))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, objects...)
+	manifests, err := apply.Manifests("manifests", args.Manifests)
+	if err != nil {
+		return nil, err
 	}
+	all = append(all, manifests...)
 	for _, o := range args.Objects {
 		u := &unstructured.Unstructured{}
 		u.SetAPIVersion(o.APIVersion)

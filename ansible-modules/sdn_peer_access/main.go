@@ -9,8 +9,6 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/cluster"
 	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/module"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
@@ -23,24 +21,28 @@ type Args struct {
 	Members   []cluster.Member `arg:"members,required"`
 	Namespace string           `arg:"namespace" default:"sdn-tunnel"`
 	Leaving   []string         `arg:"leaving"`
+	Known     bool             `arg:"known" default:"false"`
 	State     string           `arg:"state" default:"present" choices:"present,absent"`
 }
 
 func main() { os.Exit(module.Main(run, os.Args[1:], os.Stdout)) }
 
 func run(ctx context.Context, call module.Call, args Args) (result module.Result, err error) {
-	sides, accesses, err := open(ctx, args)
-	defer func() {
-		for _, a := range accesses {
-			err = errors.Join(err, a.Close(ctx))
-		}
-	}()
+	accesses, err := cluster.OpenAll(ctx, args.Members)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, accesses.Close(ctx)) }()
+	sides, err := sidesOf(args, accesses)
 	if err != nil {
 		return result, err
 	}
 	o := peeraccess.Options{DryRun: call.Check}
 	var changes []ssa.Change
 	if args.State == "absent" {
+		if err := known(ctx, sides, args); err != nil {
+			return result, err
+		}
 		changes, err = remove(ctx, sides, args.Leaving, o)
 	} else {
 		changes, err = ensure(ctx, sides, o)
@@ -49,50 +51,54 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 	return result, errors.Join(err, shown)
 }
 
-// open logs in to every member at once.
-func open(ctx context.Context, args Args) ([]peeraccess.Side, []*kubeaccess.Access, error) {
-	sides := make([]peeraccess.Side, len(args.Members))
-	var mu sync.Mutex
-	var accesses []*kubeaccess.Access
-	g, gctx := errgroup.WithContext(ctx)
-	for i, m := range args.Members {
-		g.Go(func() error {
-			acc, err := m.Access.Open(gctx, m.Name)
-			if err != nil {
-				return err
-			}
-			mu.Lock()
-			accesses = append(accesses, acc)
-			mu.Unlock()
-			c, err := cluster.Client(acc)
-			if err != nil {
-				return fmt.Errorf("cluster %s: %w", m.Name, err)
-			}
-			server, err := peeraccess.ServerOf(acc.Config)
-			sides[i] = peeraccess.Side{Cluster: m.Name, Namespace: args.Namespace, Client: c, Server: server}
-			return err
-		})
+func sidesOf(args Args, accesses kubeaccess.All) ([]peeraccess.Side, error) {
+	sides := make([]peeraccess.Side, len(accesses))
+	for i, acc := range accesses {
+		name := args.Members[i].Name
+		c, err := cluster.Client(acc)
+		if err != nil {
+			return nil, fmt.Errorf("cluster %s: %w", name, err)
+		}
+		server, err := peeraccess.ServerOf(acc.Config)
+		if err != nil {
+			return nil, fmt.Errorf("cluster %s: %w", name, err)
+		}
+		sides[i] = peeraccess.Side{Cluster: name, Namespace: args.Namespace, Client: c, Server: server}
 	}
-	err := g.Wait()
-	return sides, accesses, err
+	return sides, nil
 }
 
-// ensure lets every member read every other.
+// ensure lets every member read every other, all members at once. The peers of one member
+// come one after the other: they share its ClusterRole.
 func ensure(ctx context.Context, sides []peeraccess.Side, o peeraccess.Options) ([]ssa.Change, error) {
-	var changes []ssa.Change
-	for _, from := range sides {
-		for _, to := range sides {
-			if from.Cluster == to.Cluster {
-				continue
+	changes, errs := make([][]ssa.Change, len(sides)), make([]error, len(sides))
+	var wg sync.WaitGroup
+	for i, from := range sides {
+		wg.Go(func() {
+			for _, to := range sides {
+				if from.Cluster == to.Cluster || errs[i] != nil {
+					continue
+				}
+				made, err := peeraccess.Ensure(ctx, from, to, o)
+				changes[i], errs[i] = append(changes[i], made...), err
 			}
-			made, err := peeraccess.Ensure(ctx, from, to, o)
-			changes = append(changes, made...)
-			if err != nil {
-				return changes, err
-			}
+		})
+	}
+	wg.Wait()
+	return slices.Concat(changes...), errors.Join(errs...)
+}
+
+// known refuses what no member has heard of, where that is asked for.
+func known(ctx context.Context, sides []peeraccess.Side, args Args) error {
+	if !args.Known {
+		return nil
+	}
+	for _, peer := range args.Leaving {
+		if err := peeraccess.Known(ctx, sides, peer); err != nil {
+			return err
 		}
 	}
-	return changes, nil
+	return nil
 }
 
 // remove takes all identities away or, if some members leave only, theirs: in them every

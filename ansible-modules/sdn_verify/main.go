@@ -29,6 +29,9 @@ type Args struct {
 	JUnit           string           `arg:"junit"`
 	JSON            string           `arg:"json"`
 	ReadyTimeout    int              `arg:"ready_timeout" default:"120"`
+	TransferBytes   int64            `arg:"transfer_bytes" default:"10000000"`
+	AwaitRemoval    bool             `arg:"await_removal" default:"true"`
+	Alone           bool             `arg:"alone" default:"false"`
 }
 
 func main() { os.Exit(module.Main(run, os.Args[1:], os.Stdout)) }
@@ -42,15 +45,15 @@ func run(ctx context.Context, call module.Call, args Args) (result module.Result
 		Namespace: args.Namespace, TunnelNamespace: args.TunnelNamespace,
 		Image: args.Image, PullPolicy: args.ImagePullPolicy,
 		Services: args.Services, Names: args.Names, ClusterSet: args.ClusterSet, Patience: time.Duration(args.Patience) * time.Second,
-		ReadyTimeout: time.Duration(args.ReadyTimeout) * time.Second,
+		ReadyTimeout: time.Duration(args.ReadyTimeout) * time.Second, TransferBytes: args.TransferBytes, LeaveRemoval: !args.AwaitRemoval, Alone: args.Alone,
 	}
-	for _, m := range args.Members {
-		acc, err := m.Access.Open(ctx, m.Name)
-		if err != nil {
-			return result, err
-		}
-		defer func() { _ = acc.Close(ctx) }() // the token expires by itself as well
-		o.Clusters = append(o.Clusters, verify.Member{Name: m.Name, Config: acc.Config})
+	accesses, err := cluster.OpenAll(ctx, args.Members)
+	if err != nil {
+		return result, err
+	}
+	defer func() { _ = accesses.Close(ctx) }() // the tokens expire by themselves as well
+	for i, acc := range accesses {
+		o.Clusters = append(o.Clusters, verify.Member{Name: args.Members[i].Name, Config: acc.Config})
 	}
 	report, err := verify.Run(ctx, o)
 	if err != nil {

@@ -9,6 +9,9 @@ const (
 	LabelNode = "sdntunnel.io/node"
 	// AnnotationNode is the whole node name of a node Service.
 	AnnotationNode = "sdntunnel.io/node"
+	// AnnotationRotateKey on a TunnelNode asks its agent to replace the node's key, once for
+	// each value.
+	AnnotationRotateKey = "sdntunnel.io/rotate-key"
 )
 
 // Field managers of server-side apply, one for each writer.
@@ -19,8 +22,8 @@ const (
 	ManagerController = "sdn-tunnel-controller"
 	// ManagerExports owns the condition Valid of ServiceExports.
 	ManagerExports = "sdn-tunnel-exports"
-	// ManagerImports owns what stands for imported services, and the condition Conflict of
-	// ServiceExports.
+	// ManagerImports owns what stands for imported services, and the conditions Conflict and
+	// Ready of ServiceExports.
 	ManagerImports = "sdn-tunnel-imports"
 	// ManagerDeploy owns what a deploy applies.
 	ManagerDeploy = "sdn-tunnel-deploy"
@@ -35,10 +38,16 @@ const (
 	// ConditionServicesSynced: the mirrored services equal what the member last said and
 	// shares (LinkedCluster).
 	ConditionServicesSynced = "ServicesSynced"
+	// ConditionServicesImported: what members export is imported here, and nothing stands in
+	// its way (LinkedCluster of the own cluster).
+	ConditionServicesImported = "ServicesImported"
 	// ConditionAccepted: nothing that the object says is refused (both kinds).
 	ConditionAccepted = "Accepted"
 	// ConditionReady: the node's data plane is as planned (TunnelNode).
 	ConditionReady = "Ready"
+	// ConditionPeersUp: every peer has a young handshake, and none loses many probes
+	// (TunnelNode).
+	ConditionPeersUp = "PeersUp"
 	// ConditionSettled: nothing undoes what the agent makes, again and again (TunnelNode).
 	ConditionSettled = "Settled"
 	// ConditionEndpointReady: the node's public address and port are known (TunnelNode).

@@ -93,10 +93,32 @@ type TunnelNodeStatus struct {
 	MTU int32 `json:"mtu,omitempty"`
 	// +optional
 	Peers *PeerCounts `json:"peers,omitempty"`
+	// lastRepair is the last time that the agent put back what something else had changed;
+	// repairs less than a minute after it are left out.
+	// +optional
+	LastRepair *Repair `json:"lastRepair,omitempty"`
+	// +optional
+	Key *KeyStatus `json:"key,omitempty"`
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// KeyStatus is what there is to say of the node's key.
+type KeyStatus struct {
+	// since is when the node began to use it.
+	Since metav1.Time `json:"since"`
+	// confirmed is how many peers have made a handshake with it.
+	Confirmed int32 `json:"confirmed"`
+	// request is the last value of the annotation sdntunnel.io/rotate-key that was answered.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Request string `json:"request,omitempty"`
+	// failure says why the key was not replaced when it should have been.
+	// +kubebuilder:validation:MaxLength=4096
+	// +optional
+	Failure string `json:"failure,omitempty"`
 }
 
 // PeerCounts sums up a node's peers.
@@ -134,6 +156,51 @@ type ClusterPeers struct {
 	Up      int32  `json:"up"`
 	Stale   int32  `json:"stale"`
 	Never   int32  `json:"never"`
+	// path is how the ways to these peers are; absent until it was measured.
+	// +optional
+	Path *PathState `json:"path,omitempty"`
+}
+
+// PathState sums up what probes through the tunnel and WireGuard's counters say of the ways
+// to a node's peers in one member. Values are written anew when they differ by much, and
+// seldom: each write goes to every node of the cluster.
+type PathState struct {
+	// probed is how many of the peers were probed often enough of late.
+	Probed int32 `json:"probed"`
+	// roundTripMicroseconds is the median peer's.
+	RoundTripMicroseconds int64 `json:"roundTripMicroseconds"`
+	// slowestMicroseconds is the slowest peer's round-trip time.
+	SlowestMicroseconds int64 `json:"slowestMicroseconds"`
+	// lossPercent is the share of all probes that was lost.
+	LossPercent int32 `json:"lossPercent"`
+	// lossyPeers is how many peers lose a fifth of their probes or more.
+	LossyPeers int32 `json:"lossyPeers"`
+	// lossy names them, the first by name.
+	// +kubebuilder:validation:MaxItems=5
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=atomic
+	// +optional
+	Lossy []string `json:"lossy,omitempty"`
+	// receiveBitsPerSecond and transmitBitsPerSecond are what the tunnel carried.
+	ReceiveBitsPerSecond  int64 `json:"receiveBitsPerSecond"`
+	TransmitBitsPerSecond int64 `json:"transmitBitsPerSecond"`
+}
+
+// What a peer is lossy from, in percent of its probes, and how many are named.
+const (
+	LossyPercent  = 20
+	MaxPeersLossy = 5
+)
+
+// Repair is something that the agent put back.
+type Repair struct {
+	Time metav1.Time `json:"time"`
+	// part is the part of the data plane.
+	// +kubebuilder:validation:MaxLength=63
+	Part string `json:"part"`
+	// change is the first thing that was changed.
+	// +kubebuilder:validation:MaxLength=256
+	Change string `json:"change"`
 }
 
 // PeerDown is a peer that is not up.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"k8s.io/client-go/rest"
@@ -45,6 +46,7 @@ func app() *cli.App {
 				Flags: []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "table or json"}},
 			},
 			{Name: "dump", Usage: "show all that the agent knows, and what there is on this node, without secrets, as JSON", Action: dump},
+			{Name: "trace", Hidden: true, Usage: "look at this node for `sdn-tunnel diagnose`: what to look at comes as JSON, and so does what was seen", Action: trace},
 			{Name: "wait", Hidden: true, Usage: "do nothing until told to end: for a pod whose work its init container did", Action: wait},
 			{Name: "version", Usage: "show the version", Action: func(c *cli.Context) error {
 				_, err := fmt.Fprintln(c.App.Writer, version.String())
@@ -69,6 +71,8 @@ func withoutEnvironment(all []cli.Flag) []cli.Flag {
 		case *cli.StringFlag:
 			f.EnvVars = nil
 		case *cli.UintFlag:
+			f.EnvVars = nil
+		case *cli.DurationFlag:
 			f.EnvVars = nil
 		}
 	}
@@ -106,7 +110,9 @@ func flags() []cli.Flag {
 		text("kube-router", "kube-router", "SDN_TUNNEL_KUBE_ROUTER", "`PROGRAM` of --service-proxy=kube-router"),
 		&cli.UintFlag{Name: "mtu", Value: 0, EnvVars: []string{"SDN_TUNNEL_MTU"}, Usage: "the tunnel's `BYTES` at most; 0: what the node's ways to the peers carry"},
 		text("state-dir", "/var/lib/sdn-tunnel", "SDN_TUNNEL_STATE_DIR", "`DIR` of the node's key and last plan"),
+		&cli.DurationFlag{Name: "key-max-age", EnvVars: []string{"SDN_TUNNEL_KEY_MAX_AGE"}, Usage: "replace the node's key before it has this `AGE`; 0: only when asked"},
 		text("metrics-bind-address", ":9655", "SDN_TUNNEL_METRICS_BIND_ADDRESS", "`ADDRESS` of /metrics, /healthz and /readyz; empty: none"),
+		&cli.UintFlag{Name: "peer-metrics", Value: 200, EnvVars: []string{"SDN_TUNNEL_PEER_METRICS"}, Usage: "with more than so many `PEERS` there are metrics of members only, none of single peers"},
 		text("kubeconfig", "", "KUBECONFIG", "`FILE`; by default the pod's own access"),
 		text("log-level", "info", "SDN_TUNNEL_LOG_LEVEL", "debug, info, warn or error"),
 	}
@@ -131,6 +137,10 @@ func run(c *cli.Context) error {
 	if mtu := c.Uint("mtu"); mtu != 0 && (mtu < tunnelns.MinTunnelMTU || mtu > 65535) {
 		return fmt.Errorf("--mtu %d: want 0, or %d to 65535", mtu, tunnelns.MinTunnelMTU)
 	}
+	age := c.Duration("key-max-age")
+	if age != 0 && age < time.Minute {
+		return fmt.Errorf("--key-max-age %v: want 0, or a minute at least", age)
+	}
 	access, err := access(c.String("kubeconfig"))
 	if err != nil {
 		return err
@@ -141,13 +151,13 @@ func run(c *cli.Context) error {
 	}
 	a, err := agent.New(agent.Config{
 		Self: self, Port: uint16(port), StateDir: c.String("state-dir"),
-		Namespace:      c.String("namespace"),
-		MetricsAddress: c.String("metrics-bind-address"), API: access, Log: log,
+		Namespace: c.String("namespace"), KeyMaxAge: age,
+		MetricsAddress: c.String("metrics-bind-address"), PeerMetrics: int(c.Uint("peer-metrics")), API: access, Log: log,
 	}, plane)
 	if err != nil {
 		return err
 	}
-	log.Info("starting", "version", version.String(), "node", self.String(), "publicKey", plane.PublicKey.String())
+	log.Info("starting", "version", version.String(), "node", self.String(), "keyMaxAge", age)
 	err = a.Run(c.Context)
 	log.Info("ended; the data plane stays")
 	return err

@@ -45,6 +45,7 @@ func app() *cli.App {
 			&cli.StringFlag{Name: "static-endpoints", EnvVars: []string{"STATIC_ENDPOINTS"}, Usage: "YAML `FILE`: node to address[:port], for service type Static"},
 			&cli.StringFlag{Name: "service-annotations", EnvVars: []string{"SERVICE_ANNOTATIONS"}, Usage: "YAML `FILE`: annotations of every node's Service; none if it is missing or empty"},
 			&cli.StringFlag{Name: "metrics-bind-address", EnvVars: []string{"METRICS_BIND_ADDRESS"}, Value: ":9656", Usage: "serves /metrics, /healthz and /readyz; 0: nothing"},
+			&cli.StringFlag{Name: "service-proxy", EnvVars: []string{"SERVICE_PROXY"}, Value: "nftables", Usage: "what the agents balance remote services with: nftables, kube-router or none; with none, only exported ones are mirrored"},
 			&cli.IntFlag{Name: "webhook-port", EnvVars: []string{"WEBHOOK_PORT"}, Usage: "serves the admission webhook that holds agents to their own nodes; 0: does not"},
 			&cli.StringFlag{Name: "webhook-service", EnvVars: []string{"WEBHOOK_SERVICE"}, Value: "sdn-tunnel-webhook", Usage: "name of the webhook's Service and of the Secret with its certificate"},
 			&cli.StringFlag{Name: "webhook-configuration", EnvVars: []string{"WEBHOOK_CONFIGURATION"}, Value: "sdn-tunnel-agent", Usage: "name of the ValidatingWebhookConfiguration"},
@@ -70,6 +71,13 @@ func run(c *cli.Context) error {
 		MetricsAddress: c.String("metrics-bind-address"), LeaderElection: c.Bool("leader-elect"), Log: log,
 		Webhook: controller.WebhookOptions{Port: c.Int("webhook-port"), Service: c.String("webhook-service"),
 			Configuration: c.String("webhook-configuration"), AgentServiceAccount: c.String("agent-service-account")},
+	}
+	switch proxy := c.String("service-proxy"); proxy {
+	case "nftables", "kube-router":
+	case "none":
+		o.ExportedOnly = true
+	default:
+		return fmt.Errorf("--service-proxy: %q: want nftables, kube-router or none", proxy)
 	}
 	if file := c.String("static-endpoints"); file != "" {
 		raw, err := os.ReadFile(file)

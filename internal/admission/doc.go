@@ -2,9 +2,9 @@
 // ValidatingAdmissionPolicy (before Kubernetes 1.30): a validating webhook with the
 // same rules, which the controller serves.
 //
-// rules.go judges one request (pure), handler.go finds out which node an agent is on,
-// keeper.go keeps the certificate, its Secret and the authority in the webhook's
-// configuration. The package makes no configuration and no Service: the deploy does,
+// rules.go judges one request (pure), handler.go finds out which node an agent is on and
+// which host subnets the cluster gave it, keeper.go keeps the certificate, its Secret and
+// the authority in the webhook's configuration. The package makes no configuration and no Service: the deploy does,
 // and takes them away. It judges the agents' service account only; what others may
 // write is for RBAC to say.
 //

@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"net/http"
 
+	networkv1 "github.com/openshift/api/network/v1"
 	admissionv1 "k8s.io/api/admission/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
@@ -25,9 +27,9 @@ const (
 // Handler answers the API server's reviews.
 type Handler struct {
 	Rules
-	// Pods reads the agents' pods.
-	Pods client.Reader
-	Log  *slog.Logger
+	// API reads the agents' pods, and what the cluster gave a node.
+	API client.Reader
+	Log *slog.Logger
 }
 
 // Handle allows all but what an agent may not do.
@@ -36,16 +38,44 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 		req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
 		return admission.Allowed("")
 	}
+	asked, refusal := read(&req.AdmissionRequest)
 	node, err := h.node(ctx, req.UserInfo)
+	var own []string
+	if err == nil && node != "" && asked.claims() {
+		own, err = h.given(ctx, node)
+	}
 	if err != nil {
 		h.Log.Error("an agent's request cannot be judged", "object", req.Name, "err", err)
 		return admission.Errored(http.StatusInternalServerError, err)
 	}
-	if err := h.Judge(&req.AdmissionRequest, node); err != nil {
-		h.Log.Warn("refused what an agent asked for", "node", node, "object", req.Name, "subresource", req.SubResource, "why", err)
-		return admission.Denied(err.Error())
+	if refusal == nil {
+		refusal = h.judge(asked, node, own)
+	}
+	if refusal != nil {
+		h.Log.Warn("refused what an agent asked for", "node", node, "object", req.Name, "subresource", req.SubResource, "why", refusal)
+		return admission.Denied(refusal.Error())
 	}
 	return admission.Allowed("")
+}
+
+// given are the host subnets that the cluster gave a node: OpenShift SDN's where there is
+// one, else those of the Node.
+func (h *Handler) given(ctx context.Context, node string) ([]string, error) {
+	var subnet networkv1.HostSubnet
+	err := h.API.Get(ctx, client.ObjectKey{Name: node}, &subnet)
+	switch {
+	case err == nil:
+		return []string{subnet.Subnet}, nil
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case !meta.IsNoMatchError(err):
+		return nil, fmt.Errorf("read HostSubnet %s: %w", node, err)
+	}
+	var is corev1.Node
+	if err := h.API.Get(ctx, client.ObjectKey{Name: node}, &is); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read Node %s: %w", node, err)
+	}
+	return is.Spec.PodCIDRs, nil
 }
 
 // node is where the token's pod runs, empty if the token does not tell. The pod's uid
@@ -59,7 +89,7 @@ func (h *Handler) node(ctx context.Context, user authenticationv1.UserInfo) (str
 		return "", nil
 	}
 	var pod corev1.Pod
-	err := h.Pods.Get(ctx, client.ObjectKey{Namespace: h.Namespace, Name: name}, &pod)
+	err := h.API.Get(ctx, client.ObjectKey{Namespace: h.Namespace, Name: name}, &pod)
 	if apierrors.IsNotFound(err) {
 		return "", nil
 	}

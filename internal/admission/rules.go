@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
 )
@@ -35,17 +37,33 @@ type object struct {
 	Spec     map[string]any `json:"spec"`
 }
 
-// Judge tells why the agent on node may not do what it asks for, or nil.
-func (r Rules) Judge(req *admissionv1.AdmissionRequest, node string) error {
-	var is, was object
-	if err := json.Unmarshal(req.Object.Raw, &is); err != nil {
-		return fmt.Errorf("read the object: %w", err)
+// subnets is the field with the slices of the pod network that a node says are its own.
+const subnets = "hostSubnets"
+
+// change is what a request makes of an object; was is empty where it is made.
+type change struct{ is, was object }
+
+func read(req *admissionv1.AdmissionRequest) (c change, err error) {
+	if err := json.Unmarshal(req.Object.Raw, &c.is); err != nil {
+		return c, fmt.Errorf("read the object: %w", err)
 	}
 	if req.Operation == admissionv1.Update {
-		if err := json.Unmarshal(req.OldObject.Raw, &was); err != nil {
-			return fmt.Errorf("read the object as it was: %w", err)
+		if err := json.Unmarshal(req.OldObject.Raw, &c.was); err != nil {
+			return c, fmt.Errorf("read the object as it was: %w", err)
 		}
 	}
+	return c, nil
+}
+
+// claims tells whether there are host subnets, and others than there were.
+func (c change) claims() bool {
+	return c.is.Spec[subnets] != nil && !same(c.is.Spec, c.was.Spec, subnets)
+}
+
+// judge tells why the agent on node may not do what it asks for, or nil. Own are the host
+// subnets that the cluster gave the node; they matter to changes that claim any.
+func (r Rules) judge(c change, node string, own []string) error {
+	is, was := c.is, c.was
 	if node == "" {
 		return errors.New("the agent's token names no node, and no pod of this cluster")
 	}
@@ -60,6 +78,15 @@ func (r Rules) Judge(req *admissionv1.AdmissionRequest, node string) error {
 	for _, field := range untouched {
 		if !same(is.Metadata, was.Metadata, field) {
 			return fmt.Errorf("an agent does not touch %s", field)
+		}
+	}
+	if !c.claims() {
+		return nil
+	}
+	said, _ := is.Spec[subnets].([]any)
+	for _, s := range said {
+		if text, _ := s.(string); !slices.Contains(own, text) {
+			return fmt.Errorf("%s of node %s may only be what the cluster gave it: [%s]", subnets, node, strings.Join(own, ", "))
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +29,9 @@ var agentRights = []rbacv1.PolicyRule{
 	{APIGroups: []string{"network.openshift.io"}, Resources: []string{"hostsubnets"}, Verbs: []string{"get", "list", "watch"}},
 }
 
+// eventRights are those in the namespace where the Events of TunnelNodes are.
+var eventRights = []rbacv1.PolicyRule{{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create"}}}
+
 func administrator(t *testing.T, s *apitest.Server) client.Client {
 	t.Helper()
 	return s.Client(t, v1alpha1.AddToScheme, corev1.AddToScheme, rbacv1.AddToScheme, networkv1.Install)
@@ -44,6 +48,10 @@ func fixtures() []client.Object {
 		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "agent"}, Rules: agentRights},
 		&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "agent"},
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "agent"},
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "agent"}}},
+		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "agent"}, Rules: eventRights},
+		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "agent"},
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "agent"},
 			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "agent"}}},
 		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "east-1"}},
 		&networkv1.HostSubnet{ObjectMeta: metav1.ObjectMeta{Name: "east-1"}, Host: "east-1", HostIP: "192.168.50.11", Subnet: "10.128.0.0/23"},
@@ -76,9 +84,9 @@ func TestAgentWithAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	part, dir := newFake("wireguard"), t.TempDir()
+	part, dir, keys := newFake("wireguard"), t.TempDir(), &fakeKeys{current: 7, since: time.Now()}
 	a, err := New(Config{Self: east1, Port: 5555, StateDir: dir, API: s.User(t, "agent"), Timing: quick, Log: slog.New(slog.DiscardHandler)},
-		DataPlane{Parts: []Part{part}, PublicKey: mesh.Key{7}})
+		DataPlane{Parts: []Part{part}, Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +111,12 @@ func TestAgentWithAPI(t *testing.T) {
 		t.Errorf("the object after all: %+v", n)
 	}
 	quiet(t, own)
+	asksForKeys(t, admin, own, keys)
+	part.do(func() { part.have = map[string]bool{} }) // something else does
+	part.event()
+	eventsSay(t, admin, own(), "Warning KeyNotReplaced: the node's key was not replaced (reason: asked for): west may not hear of a new key",
+		"Normal KeyReplaced: the node has a new key (reason: asked for), its public half is "+mesh.Key{8}.String(),
+		"Normal Repaired: put back what something else on the node had changed: wireguard: add west.west-1")
 
 	s.StopAPI()
 	eventually(t, "the outage is noticed", func() bool { return !a.cluster.Connected() })
@@ -125,6 +139,69 @@ func TestAgentWithAPI(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("ended with %v", err)
 	}
+}
+
+// asksForKeys: each value of the annotation replaces the key once, unless a member would
+// not hear of it.
+func asksForKeys(t *testing.T, admin client.Client, own func() v1alpha1.TunnelNode, keys *fakeKeys) {
+	t.Helper()
+	ask := func(request string) {
+		n := own()
+		patch := client.MergeFrom(n.DeepCopy())
+		n.Annotations = map[string]string{v1alpha1.AnnotationRotateKey: request}
+		if err := admin.Patch(t.Context(), &n, patch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reachable := func(is metav1.ConditionStatus) {
+		var lc v1alpha1.LinkedCluster
+		if err := admin.Get(t.Context(), client.ObjectKey{Name: "west"}, &lc); err != nil {
+			t.Fatal(err)
+		}
+		meta.SetStatusCondition(&lc.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReachable, Status: is, Reason: "Test", Message: "is asleep"})
+		if err := admin.Status().Update(t.Context(), &lc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reachable(metav1.ConditionFalse)
+	time.Sleep(200 * time.Millisecond) // for the agent to hear of it
+	ask("one")
+	eventually(t, "the hindrance is said", func() bool {
+		k := own().Status.Key
+		return k != nil && strings.Contains(k.Failure, "west may not hear of a new key") && strings.Contains(k.Failure, "is asleep")
+	})
+	if is := keys.state(); is != [3]byte{7, 0, 0} {
+		t.Errorf("the key was replaced all the same: %v", is)
+	}
+	reachable(metav1.ConditionTrue)
+	eventually(t, "the key is replaced", func() bool {
+		n := own()
+		return n.Spec.PublicKey == mesh.Key{8}.String() && n.Status.Key != nil && n.Status.Key.Request == "one" && n.Status.Key.Failure == ""
+	})
+	time.Sleep(time.Second)
+	if is := keys.state(); is != [3]byte{8, 0, 0} {
+		t.Errorf("asked once, the keys are %v", is)
+	}
+}
+
+// eventsSay waits for events of the node, as people who describe it see them.
+func eventsSay(t *testing.T, admin client.Client, n v1alpha1.TunnelNode, want ...string) {
+	t.Helper()
+	lines := ""
+	eventually(t, "its events", func() bool {
+		var all corev1.EventList
+		if err := admin.List(t.Context(), &all, client.InNamespace("default")); err != nil {
+			t.Fatal(err)
+		}
+		lines = ""
+		for _, e := range all.Items {
+			if e.InvolvedObject.UID == n.UID && e.InvolvedObject.Kind == "TunnelNode" && e.InvolvedObject.Name == n.Name {
+				lines += e.Type + " " + e.Reason + ": " + e.Message + "\n"
+			}
+		}
+		return !slices.ContainsFunc(want, func(line string) bool { return !strings.Contains(lines, line) })
+	})
+	t.Logf("events:\n%s", lines)
 }
 
 // handOut does the controller's share.

@@ -9,7 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/wg"
 )
 
 // stateFiles are what agents leave in the state directory, with what a crash may have
@@ -39,6 +42,10 @@ func RemoveState(stateDir string, log *slog.Logger) error {
 		found, err := filepath.Glob(filepath.Join(stateDir, pattern))
 		errs = append(errs, err)
 		for _, path := range found {
+			if strings.HasPrefix(filepath.Base(path), "key") {
+				errs = append(errs, wg.DestroyKey(path))
+				continue
+			}
 			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, fmt.Errorf("remove the node's state: %w", err))
 			}

@@ -51,7 +51,7 @@ func TestEndsSoon(t *testing.T) {
 	a, err := New(Config{
 		Self: east1, Port: 5555, StateDir: t.TempDir(), API: &rest.Config{Host: "https://127.0.0.1:1"},
 		Timing: quick, Log: slog.New(slog.DiscardHandler),
-	}, DataPlane{Parts: []Part{newFake("wireguard")}})
+	}, DataPlane{Parts: []Part{newFake("wireguard")}, Keys: &fakeKeys{current: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -39,7 +40,7 @@ type Cluster struct {
 	port uint16
 	log  *slog.Logger
 
-	tunnel, core, network, discovery rest.Interface
+	tunnel, core, network, discovery, events rest.Interface
 
 	members *store[v1alpha1.LinkedCluster, *v1alpha1.LinkedCluster]
 	nodes   *store[v1alpha1.TunnelNode, *v1alpha1.TunnelNode]
@@ -64,14 +65,15 @@ func NewCluster(access *rest.Config, self mesh.Ref, port uint16, log *slog.Logge
 	access.QPS, access.Burst = 20, 40
 	access.Wrap(func(next http.RoundTripper) http.RoundTripper { return &witness{next: next, cluster: c} })
 	scheme := runtime.NewScheme()
-	kinds := runtime.NewSchemeBuilder(v1alpha1.AddToScheme, corev1.AddToScheme, networkv1.Install, discoveryv1.AddToScheme)
+	kinds := runtime.NewSchemeBuilder(v1alpha1.AddToScheme, corev1.AddToScheme, networkv1.Install, discoveryv1.AddToScheme, eventsv1.AddToScheme)
 	if err := kinds.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("know the API's objects: %w", err)
 	}
 	for _, client := range []struct {
 		into    *rest.Interface
 		version schema.GroupVersion
-	}{{&c.tunnel, v1alpha1.GroupVersion}, {&c.core, corev1.SchemeGroupVersion}, {&c.network, networkv1.GroupVersion}, {&c.discovery, discoveryv1.SchemeGroupVersion}} {
+	}{{&c.tunnel, v1alpha1.GroupVersion}, {&c.core, corev1.SchemeGroupVersion}, {&c.network, networkv1.GroupVersion}, {&c.discovery, discoveryv1.SchemeGroupVersion},
+		{&c.events, eventsv1.SchemeGroupVersion}} {
 		cfg := rest.CopyConfig(access)
 		cfg.GroupVersion, cfg.APIPath = &client.version, "/apis"
 		if client.version.Group == "" {
@@ -194,6 +196,17 @@ func (c *Cluster) detectSDN(ctx context.Context) bool {
 			return false
 		}
 	}
+}
+
+// ownNodes is how many nodes of the own cluster are in the mesh.
+func (c *Cluster) ownNodes() (n int) {
+	all, _ := c.nodes.list()
+	for _, o := range all {
+		if o.Spec.Cluster == c.self.Cluster {
+			n++
+		}
+	}
+	return n
 }
 
 // View is the mesh as the API last said.

@@ -20,15 +20,20 @@ import (
 const shownRefusals = 10
 
 // statusOf is the TunnelNode status that says what was observed. Conditions keep
-// their transition times from before; those of other writers are left out.
-func statusOf(o Observation, missing string, before []metav1.Condition, now time.Time) v1alpha1.TunnelNodeStatus {
+// their transition times from before; those of other writers are left out. settle, if not
+// nil, may keep values of before.
+func statusOf(o Observation, missing string, before []metav1.Condition, now time.Time, settle func(*v1alpha1.TunnelNodeStatus)) v1alpha1.TunnelNodeStatus {
 	s := v1alpha1.TunnelNodeStatus{
 		AgentVersion: version.Version,
 		Cable:        o.Cable,
 		MTU:          int32(o.MTU),
 		Peers:        countPeers(o.Peers, now),
+		Key:          o.Key,
 	}
-	for _, c := range []metav1.Condition{ready(o, missing), settled(o.State), accepted(o.State)} {
+	if settle != nil {
+		settle(&s)
+	}
+	for _, c := range []metav1.Condition{ready(o, missing), peersUp(s.Peers), settled(o.State), accepted(o.State)} {
 		if old := meta.FindStatusCondition(before, c.Type); old != nil {
 			s.Conditions = append(s.Conditions, *old)
 		}
@@ -63,7 +68,9 @@ func countPeers(peers []Peer, now time.Time) *v1alpha1.PeerCounts {
 			n.NotUp = append(n.NotUp, peerDown(p))
 		}
 	}
+	paths := pathsOf(peers)
 	for _, name := range slices.Sorted(maps.Keys(of)) {
+		of[name].Path = paths[name]
 		n.Clusters = append(n.Clusters, *of[name])
 	}
 	return n
@@ -104,6 +111,53 @@ func ready(o Observation, missing string) metav1.Condition {
 		c.Message += overloaded(o.KubeRouters)
 	}
 	return c
+}
+
+// shownPeers bounds the peers that a condition names.
+const shownPeers = 5
+
+// peersUp says whether the tunnel reaches every peer.
+func peersUp(n *v1alpha1.PeerCounts) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionPeersUp, Status: metav1.ConditionTrue, Reason: "AllUp",
+		Message: fmt.Sprintf("all %d peers are up", n.Configured)}
+	var missing, lossy, texts []string
+	lossyPeers := int32(0)
+	for _, p := range n.NotUp {
+		missing = append(missing, p.Name)
+	}
+	for _, m := range n.Clusters {
+		if m.Path != nil {
+			lossyPeers += m.Path.LossyPeers
+			lossy = append(lossy, m.Path.Lossy...)
+		}
+	}
+	if lossyPeers > 0 {
+		c.Status, c.Reason = metav1.ConditionFalse, "PacketsLost"
+		texts = append(texts, fmt.Sprintf("of probes to %d of %d peers a fifth or more is lost: %s; packets are dropped between these nodes",
+			lossyPeers, n.Configured, few(lossy, lossyPeers)))
+	}
+	if down := n.Stale + n.Never; down > 0 {
+		c.Status, c.Reason = metav1.ConditionFalse, "PeersDown"
+		texts = slices.Insert(texts, 0, fmt.Sprintf("%d of %d peers have no handshake of the last three minutes: %s; their UDP port cannot be reached from here, or they are down",
+			down, n.Configured, few(missing, down)))
+	}
+	if n.Configured == 0 {
+		c.Reason, c.Message = "NoPeers", "there are no peers yet"
+	}
+	if len(texts) > 0 {
+		c.Message = strings.Join(texts, "; ")
+	}
+	return c
+}
+
+// few names the first of so many.
+func few(names []string, all int32) string {
+	names = names[:min(len(names), shownPeers)]
+	text := strings.Join(names, ", ")
+	if more := all - int32(len(names)); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // settled says whether what this node's agent makes stays as it is.

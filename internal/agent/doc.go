@@ -14,8 +14,9 @@
 //	+kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
 //	+kubebuilder:rbac:groups=discovery.k8s.io,namespace=sdn-tunnel,resources=endpointslices,verbs=get;list;watch
 //	+kubebuilder:rbac:groups=network.openshift.io,resources=hostsubnets,verbs=get;list;watch
+//	+kubebuilder:rbac:groups=events.k8s.io,namespace=default,resources=events,verbs=create
 //
-// The last one concerns OpenShift SDN only.
+// That on HostSubnets concerns OpenShift SDN only.
 //
 // That it writes no other node's TunnelNode is for the API server to enforce, by a
 // ValidatingAdmissionPolicy on the token's node claim. On the node it needs the host's

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 )
@@ -103,6 +104,77 @@ func (f *fakePart) counts() (applies, have int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.applies, len(f.have)
+}
+
+// fakeKeys are keys without secrets: numbers.
+type fakeKeys struct {
+	mu                    sync.Mutex
+	current, next, former byte // 0: none
+	since                 time.Time
+	switched              func()
+	broken                error // what Switch says
+	stuck                 error // what Back says
+}
+
+func (k *fakeKeys) do(fn func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	fn()
+}
+
+func (k *fakeKeys) Public() (key mesh.Key, since time.Time) {
+	k.do(func() { key, since = mesh.Key{k.current}, k.since })
+	return key, since
+}
+
+func (k *fakeKeys) Pending() (is bool) {
+	k.do(func() { is = k.next != 0 })
+	return is
+}
+
+func (k *fakeKeys) Prepare() (key mesh.Key, err error) {
+	k.do(func() {
+		if k.next == 0 {
+			k.next = k.current + 1
+		}
+		key = mesh.Key{k.next}
+	})
+	return key, nil
+}
+
+func (k *fakeKeys) Switch() error {
+	if k.broken != nil {
+		return k.broken
+	}
+	k.do(func() { k.former, k.current, k.next, k.since = k.current, k.next, 0, time.Now() })
+	if k.switched != nil {
+		k.switched()
+	}
+	return nil
+}
+
+func (k *fakeKeys) Back() error {
+	if k.stuck != nil {
+		return k.stuck
+	}
+	k.do(func() { k.current, k.former, k.since = k.former, 0, time.Now() })
+	return nil
+}
+
+func (k *fakeKeys) Drop() error {
+	k.do(func() { k.next = 0 })
+	return nil
+}
+
+func (k *fakeKeys) Forget() error {
+	k.do(func() { k.former = 0 })
+	return nil
+}
+
+// state is current, next and former.
+func (k *fakeKeys) state() (s [3]byte) {
+	k.do(func() { s = [3]byte{k.current, k.next, k.former} })
+	return s
 }
 
 // fakeObserver is an API that tests speak for.

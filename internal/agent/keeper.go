@@ -34,6 +34,8 @@ type keeper struct {
 	changing  int         // applies in a row that changed something
 	expected  bool        // the next changes are the plan's or another part's doing
 	repairs   []time.Time // the last applies that changed something unexpected
+	repaired  int         // all of them
+	repair    string      // the first change of the last one
 	applied   bool        // without error, at least once
 	retryAt   time.Time   // zero: nothing to retry
 	notBefore time.Time   // no apply earlier, whatever notifies
@@ -79,6 +81,7 @@ func (k *keeper) apply(ctx context.Context, dp mesh.DataPlane) (changes []string
 		return changes, err
 	}
 	if len(changes) > 0 && !k.expected && k.applied {
+		k.repaired, k.repair = k.repaired+1, changes[0]
 		k.repairs = append(k.repairs, now)
 		k.repairs = k.repairs[max(0, len(k.repairs)-contestedRepairs):]
 	}
@@ -92,6 +95,14 @@ func (k *keeper) apply(ctx context.Context, dp mesh.DataPlane) (changes []string
 // contested tells whether something else undoes what the part makes, again and again.
 func (k *keeper) contested(now time.Time) bool {
 	return len(k.repairs) == contestedRepairs && now.Sub(k.repairs[0]) < contestedWithin
+}
+
+// report says how the part fares.
+func (k *keeper) report(s *PartState, now time.Time) {
+	s.Err, s.Contested, s.Repairs, s.Repaired = k.err, k.contested(now), k.repaired, k.repair
+	if n := len(k.repairs); n > 0 {
+		s.RepairedAt = k.repairs[n-1]
+	}
 }
 
 // watch notifies the loop of what may have changed outside, until ctx ends; a watch

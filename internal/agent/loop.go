@@ -237,7 +237,7 @@ func (l *Loop) pass(ctx context.Context) {
 			parts[i].Changes = l.apply(ctx, k)
 			cascade = cascade || len(parts[i].Changes) > 0
 		}
-		parts[i].Err, parts[i].Contested = k.err, k.contested(time.Now())
+		k.report(&parts[i], time.Now())
 	}
 	if l.Passed != nil {
 		l.Passed(State{

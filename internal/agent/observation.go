@@ -2,11 +2,14 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
+	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kuberouter"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/probe"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 )
 
@@ -21,6 +24,13 @@ type Peer struct {
 	LastHandshake time.Time // zero: never
 	Received      int64     // bytes
 	Sent          int64
+	// Receiving and Sending are bytes per second of late, if Rated.
+	Receiving, Sending float64
+	Rated              bool
+	// Path is what probes measured.
+	Path probe.Result
+	// Lossy: many probes are lost.
+	Lossy bool
 }
 
 // Peer states.
@@ -69,6 +79,10 @@ type Observation struct {
 	// KubeRouters are the members' where they proxy.
 	KubeRouters []kuberouter.Status
 	Connected   bool
+	// Carried is what the tunnel carried, by member.
+	Carried map[string]Carried
+	// Key is what there is to say of the node's key.
+	Key *v1alpha1.KeyStatus
 }
 
 // board holds the latest of what the goroutines know.
@@ -77,6 +91,8 @@ type board struct {
 	state    State
 	peers    []Peer
 	peersErr error
+	traffic  traffic
+	lossy    map[mesh.Ref]bool
 }
 
 func (b *board) setState(s State) {
@@ -89,6 +105,32 @@ func (b *board) setPeers(peers []Peer, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.peers, b.peersErr = peers, err
+	if err == nil {
+		b.traffic.note(peers, time.Now())
+	}
+}
+
+// measured adds what probes say to the peers. A peer is lossy from LossyPercent on, until
+// its loss is half of that.
+func (b *board) measured(peers []Peer, results map[mesh.Ref]probe.Result) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	lossy := map[mesh.Ref]bool{}
+	for i := range peers {
+		p := &peers[i]
+		p.Path = results[p.Ref]
+		loss := p.Path.Loss * 100
+		if p.Lossy = p.Path.Sure() && (loss >= v1alpha1.LossyPercent || b.lossy[p.Ref] && loss >= v1alpha1.LossyPercent/2); p.Lossy {
+			lossy[p.Ref] = true
+		}
+	}
+	b.lossy = lossy
+}
+
+func (b *board) carried() map[string]Carried {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.traffic.carried)
 }
 
 func (b *board) get() (State, []Peer, error) {

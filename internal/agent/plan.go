@@ -29,15 +29,20 @@ func (f planFile) load(self mesh.Ref) (mesh.DataPlane, error) {
 	if err != nil {
 		return mesh.DataPlane{}, fmt.Errorf("read the saved plan: %w", err)
 	}
+	plan, err := f.parse(content)
+	if err == nil && plan.Self != self {
+		return mesh.DataPlane{}, fmt.Errorf("the saved plan %s is of %s, this node is %s", f.path, plan.Self, self)
+	}
+	return plan, err
+}
+
+func (f planFile) parse(content []byte) (mesh.DataPlane, error) {
 	var s savedPlan
 	if err := json.Unmarshal(content, &s); err != nil {
 		return mesh.DataPlane{}, fmt.Errorf("read the saved plan %s: %w", f.path, err)
 	}
 	if s.Format != planFormat {
 		return mesh.DataPlane{}, fmt.Errorf("the saved plan %s has format %d, this agent reads %d", f.path, s.Format, planFormat)
-	}
-	if s.Plan.Self != self {
-		return mesh.DataPlane{}, fmt.Errorf("the saved plan %s is of %s, this node is %s", f.path, s.Plan.Self, self)
 	}
 	return s.Plan, nil
 }
@@ -64,4 +69,14 @@ func (f planFile) save(dp mesh.DataPlane) error {
 		return fmt.Errorf("save the plan: %w", err)
 	}
 	return nil
+}
+
+// ReadPlan gives the plan that the agent of this node saved last.
+func ReadPlan(stateDir string) (mesh.DataPlane, error) {
+	f := planFile{planPath(stateDir)}
+	content, err := os.ReadFile(f.path)
+	if err != nil {
+		return mesh.DataPlane{}, fmt.Errorf("read the saved plan: %w", err)
+	}
+	return f.parse(content)
 }

@@ -64,7 +64,7 @@ func TestKubeRouterIsTold(t *testing.T) {
 		{Member: "north", Running: true, Serving: true, Services: 1001, Restarts: 2},
 		{Member: "west", Behind: 7 * time.Second, Services: 4, Fault: "exit status 1: F no ip_vs"},
 	}
-	m := newMetrics(func() Observation { return o })
+	m := newMetrics(func() Observation { return o }, 100)
 	_, text := get(t, m.handler(), "/metrics")
 	for _, want := range []string{
 		`sdntunnel_kube_router_serving{cluster="north"} 1`, `sdntunnel_kube_router_serving{cluster="west"} 0`,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/events"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 )
 
@@ -23,10 +25,17 @@ const publishPause = time.Second
 // status; each only when it differs from what the API holds.
 type publisher struct {
 	cluster *Cluster
-	key     mesh.Key
 	observe func() Observation
 	log     *slog.Logger
 	wake    chan struct{}
+	// chronicle and tell have Events made of what is observed; tell may be nil.
+	chronicle chronicle
+	tell      func(...events.Event)
+	// measured is when values were written last.
+	measured measured
+
+	mu  sync.Mutex // one write at a time
+	key mesh.Key
 }
 
 // run writes whenever woken, until ctx ends. What fails is tried again.
@@ -74,7 +83,29 @@ func (p *publisher) notify() {
 	}
 }
 
+// announce says that the node has another key, and returns when the API has taken it. It
+// does not say the former one again unless that was refused.
+func (p *publisher) announce(ctx context.Context, key mesh.Key) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	facts, ok := p.cluster.own()
+	if !ok {
+		return errNotAsked
+	}
+	before := p.key
+	p.key = key
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := p.writeSpec(ctx, facts)
+	if err != nil && refused(err) {
+		p.key = before
+	}
+	return err
+}
+
 func (p *publisher) publish(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if _, synced := p.cluster.nodes.list(); !synced {
 		return nil // woken again when it is
 	}
@@ -86,25 +117,36 @@ func (p *publisher) publish(ctx context.Context) error {
 	defer cancel()
 	current, found := p.cluster.nodes.get(p.cluster.self.String())
 	if !found || !p.says(current.Spec, facts) {
-		spec := map[string]any{
-			"cluster": p.cluster.self.Cluster, "node": p.cluster.self.Node,
-			"publicKey": p.key.String(), "nodeAddresses": facts.nodeAddresses,
-		}
-		if len(facts.hostSubnets) > 0 {
-			spec["hostSubnets"] = facts.hostSubnets
-		}
-		if err := p.write(ctx, "", map[string]any{"spec": spec}); err != nil {
+		if err := p.writeSpec(ctx, facts); err != nil {
 			return err
 		}
 	}
 	if !found {
 		return nil // its status can be written once it is seen
 	}
-	status := statusOf(p.observe(), facts.missing, current.Status.Conditions, time.Now())
+	observed, now := p.observe(), time.Now()
+	if p.tell != nil {
+		p.tell(p.chronicle.read(observed, now)...)
+	}
+	status := statusOf(observed, facts.missing, current.Status.Conditions, now, func(s *v1alpha1.TunnelNodeStatus) {
+		s.LastRepair = repairOf(observed.State, current.Status.LastRepair)
+		p.measured.settle(s, current.Status, p.cluster.ownNodes(), now)
+	})
 	if sameStatus(status, current.Status) {
 		return nil
 	}
 	return p.write(ctx, "status", map[string]any{"status": status})
+}
+
+func (p *publisher) writeSpec(ctx context.Context, facts own) error {
+	spec := map[string]any{
+		"cluster": p.cluster.self.Cluster, "node": p.cluster.self.Node,
+		"publicKey": p.key.String(), "nodeAddresses": facts.nodeAddresses,
+	}
+	if len(facts.hostSubnets) > 0 {
+		spec["hostSubnets"] = facts.hostSubnets
+	}
+	return p.write(ctx, "", map[string]any{"spec": spec})
 }
 
 // says tells whether the object holds what this node says of itself.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/table"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/version"
 )
 
@@ -70,6 +71,14 @@ type PeerReport struct {
 	HandshakeAge *float64 `json:"handshakeAgeSeconds,omitempty"`
 	Received     int64    `json:"receivedBytes"`
 	Sent         int64    `json:"sentBytes"`
+	// RoundTrip and Loss are what probes through the tunnel measured, absent until there
+	// were enough of them; Loss is a share of the last Probes.
+	RoundTrip *float64 `json:"roundTripMilliseconds,omitempty"`
+	Loss      *float64 `json:"loss,omitempty"`
+	Probes    int      `json:"probes"`
+	// Receiving and Sending are bits per second of late.
+	Receiving float64 `json:"receiveBitsPerSecond"`
+	Sending   float64 `json:"transmitBitsPerSecond"`
 }
 
 func reportOf(self mesh.Ref, key mesh.Key, o Observation, now time.Time) Report {
@@ -104,6 +113,14 @@ func reportOf(self mesh.Ref, key mesh.Key, o Observation, now time.Time) Report 
 		if !p.LastHandshake.IsZero() {
 			age := now.Sub(p.LastHandshake).Seconds()
 			peer.HandshakeAge = &age
+		}
+		peer.Probes, peer.Receiving, peer.Sending = p.Path.Probes, 8*p.Receiving, 8*p.Sending
+		if p.Path.Probes > 0 {
+			loss := p.Path.Loss
+			peer.Loss = &loss
+		}
+		if trip := float64(p.Path.RoundTrip.Microseconds()) / 1000; p.Path.RoundTrip > 0 {
+			peer.RoundTrip = &trip
 		}
 		r.Peers = append(r.Peers, peer)
 	}
@@ -167,6 +184,20 @@ func (k KubeRouterReport) line() string {
 	return text
 }
 
+func (p PeerReport) roundTrip() string {
+	if p.RoundTrip == nil {
+		return "-"
+	}
+	return table.Milliseconds(time.Duration(*p.RoundTrip * float64(time.Millisecond)))
+}
+
+func (p PeerReport) loss() string {
+	if p.Loss == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f%%", 100**p.Loss)
+}
+
 // WriteTable shows the report to people.
 func (r Report) WriteTable(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
@@ -196,13 +227,14 @@ func (r Report) WriteTable(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	fmt.Fprintln(w, "\nPEER\tSTATE\tENDPOINT\tHANDSHAKE\tRECEIVED\tSENT")
+	fmt.Fprintln(w, "\nPEER\tSTATE\tENDPOINT\tHANDSHAKE\tROUND TRIP\tLOSS\tRECEIVED\tSENT\tRECEIVING\tSENDING")
 	for _, p := range r.Peers {
 		age := "-"
 		if p.HandshakeAge != nil {
 			age = fmt.Sprintf("%.0fs ago", *p.HandshakeAge)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\n", p.Name, p.State, cmp.Or(p.Endpoint, "-"), age, p.Received, p.Sent)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", p.Name, p.State, cmp.Or(p.Endpoint, "-"), age,
+			p.roundTrip(), p.loss(), p.Received, p.Sent, table.Bits(p.Receiving), table.Bits(p.Sending))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write the report: %w", err)

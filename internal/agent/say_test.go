@@ -22,6 +22,7 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kuberouter"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/probe"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/serve"
 )
@@ -76,7 +77,7 @@ func TestConditions(t *testing.T) {
 			now := time.Now()
 			o := working(now)
 			tt.change(&o)
-			s := statusOf(o, tt.missing, nil, now)
+			s := statusOf(o, tt.missing, nil, now, nil)
 			ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
 			accepted := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionAccepted)
 			if string(ready.Status) != tt.ready || ready.Reason != tt.reason || !strings.Contains(ready.Message, tt.says) {
@@ -95,16 +96,16 @@ func TestConditions(t *testing.T) {
 // TestTransitions: the time of a condition moves with its status, and not else.
 func TestTransitions(t *testing.T) {
 	then := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
-	first := statusOf(working(then), "", nil, then)
+	first := statusOf(working(then), "", nil, then, nil)
 	later := working(then.Add(time.Hour))
 	later.Peers[1].LastHandshake = working(then).Peers[1].LastHandshake // that one is still stale
-	same := statusOf(later, "", first.Conditions, then.Add(time.Hour))
+	same := statusOf(later, "", first.Conditions, then.Add(time.Hour), nil)
 	if !sameStatus(same, first) {
 		t.Errorf("an hour later: %+v", same)
 	}
 	o := working(then)
 	o.State.Parts[0].Err = errors.New("gone")
-	broken := statusOf(o, "", first.Conditions, then.Add(time.Hour))
+	broken := statusOf(o, "", first.Conditions, then.Add(time.Hour), nil)
 	at := func(s v1alpha1.TunnelNodeStatus, kind string) metav1.Time {
 		return meta.FindStatusCondition(s.Conditions, kind).LastTransitionTime
 	}
@@ -122,7 +123,7 @@ func TestPeersThatAreDown(t *testing.T) {
 	for i := range 30 {
 		o.Peers = append(o.Peers, Peer{Ref: mesh.Ref{Cluster: "north", Node: fmt.Sprintf("n%02d", i)}, LastHandshake: now.Add(-time.Hour)})
 	}
-	s := statusOf(o, "", nil, now)
+	s := statusOf(o, "", nil, now, nil)
 	if want := []v1alpha1.ClusterPeers{{Cluster: "north", Stale: 30}, {Cluster: "west", Up: 1, Stale: 1, Never: 1}}; !slices.Equal(s.Peers.Clusters, want) {
 		t.Errorf("by member: %+v", s.Peers.Clusters)
 	}
@@ -139,7 +140,7 @@ func TestPeersThatAreDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Peers[0].LastHandshake = now.Add(time.Second)
-	if later := statusOf(o, "", stored.Conditions, now.Add(2*time.Second)); !sameStatus(later, stored) {
+	if later := statusOf(o, "", stored.Conditions, now.Add(2*time.Second), nil); !sameStatus(later, stored) {
 		t.Errorf("a handshake is a write: %+v", later)
 	}
 }
@@ -148,7 +149,7 @@ func TestPeersThatAreDown(t *testing.T) {
 func TestContested(t *testing.T) {
 	o := working(time.Now())
 	o.State.Parts[1].Contested = true
-	c := meta.FindStatusCondition(statusOf(o, "", nil, time.Now()).Conditions, v1alpha1.ConditionSettled)
+	c := meta.FindStatusCondition(statusOf(o, "", nil, time.Now(), nil).Conditions, v1alpha1.ConditionSettled)
 	if c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, "wireguard") || strings.Contains(c.Message, "namespace") {
 		t.Errorf("got %+v", c)
 	}
@@ -183,9 +184,17 @@ func TestMetrics(t *testing.T) {
 	o.State.Refusals = []mesh.Refusal{refusal(east1)}
 	o.State.Parts[1].Err = errors.New("x")
 	o.KubeRouters = []kuberouter.Status{{Member: "west", Running: true, Serving: true}}
-	m := newMetrics(func() Observation { return o })
+	m := newMetrics(func() Observation { return o }, 100)
+	o.Carried = map[string]Carried{"west": {7000, 8000}}
+	o.Peers[0].Path, o.Peers[0].Lossy = probe.Result{RoundTrip: 4 * time.Millisecond, Loss: 0.3, Probes: 30}, true
+	o.State.Parts[1].Repairs = 2
+	m.probed(o.Peers[0].Ref, true, 5*time.Millisecond)
+	m.probed(o.Peers[0].Ref, false, 0)
+	m.probed(o.Peers[0].Ref, false, 0)
 	m.measured("wireguard", 20*time.Millisecond, 3, nil)
 	m.measured("wireguard", time.Millisecond, 0, errors.New("x"))
+	m.probed(mesh.Ref{Cluster: "north", Node: "n1"}, true, time.Millisecond)
+	m.measured("services", time.Millisecond, 0, nil)
 	code, body := get(t, m.handler(), "/metrics")
 	if code != http.StatusOK {
 		t.Fatalf("%d %s", code, body)
@@ -194,13 +203,19 @@ func TestMetrics(t *testing.T) {
 		`sdntunnel_peer_last_handshake_age_seconds{peer="west.w1"} 3`, // thirty and a little
 		`sdntunnel_peer_receive_bytes_total{peer="west.w1"} 1000`,
 		`sdntunnel_peer_transmit_bytes_total{peer="west.w1"} 2000`,
-		`sdntunnel_peers{state="up"} 1`, `sdntunnel_peers{state="stale"} 1`, `sdntunnel_peers{state="never"} 1`,
+		`sdntunnel_peers{cluster="west",state="up"} 1`, `sdntunnel_peers{cluster="west",state="stale"} 1`, `sdntunnel_peers{cluster="west",state="never"} 1`,
+		`sdntunnel_peers_lossy{cluster="west"} 1`, `sdntunnel_receive_bytes_total{cluster="west"} 7000`, `sdntunnel_transmit_bytes_total{cluster="west"} 8000`,
+		`sdntunnel_peer_round_trip_seconds{peer="west.w1"} 0.004`, `sdntunnel_peer_loss_ratio{peer="west.w1"} 0.3`,
+		`sdntunnel_probes_total{cluster="west",result="answered"} 1`, `sdntunnel_probes_total{cluster="west",result="lost"} 2`,
+		`sdntunnel_round_trip_seconds_sum{cluster="west"} 0.005`, `sdntunnel_repairs_total{part="wireguard"} 2`,
 		`sdntunnel_flows 9`, `sdntunnel_mtu_bytes 1370`, `sdntunnel_api_connected 1`,
 		`sdntunnel_refusals{reason="DuplicateKey"} 1`,
 		`sdntunnel_cable_info{cable="wireguard"} 1`, `sdntunnel_plan_info{source="api"} 1`,
 		`sdntunnel_part_as_planned{part="namespace"} 1`, `sdntunnel_part_as_planned{part="wireguard"} 0`,
 		`sdntunnel_part_contested{part="wireguard"} 0`,
 		`sdntunnel_reconciles_total{part="wireguard",result="ok"} 1`, `sdntunnel_reconciles_total{part="wireguard",result="error"} 1`,
+		// Nothing has gone wrong yet, and that is a number, too.
+		`sdntunnel_probes_total{cluster="north",result="lost"} 0`, `sdntunnel_reconciles_total{part="services",result="error"} 0`,
 		`sdntunnel_changes_total{part="wireguard"} 3`, `sdntunnel_reconcile_duration_seconds_count{part="wireguard"} 2`,
 		`sdntunnel_services 4`, `sdntunnel_service_endpoints 12`, `sdntunnel_services_refused 1`, `sdntunnel_service_sync_duration_seconds 0.014`,
 		`sdntunnel_build_info{`, `go_goroutines`, `process_resident_memory_bytes`,
@@ -226,11 +241,21 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// TestManyPeers: of more peers than there may be series for, members have theirs and peers
+// none.
+func TestManyPeers(t *testing.T) {
+	o := working(time.Now())
+	m := newMetrics(func() Observation { return o }, 2)
+	if _, body := get(t, m.handler(), "/metrics"); strings.Contains(body, `peer="`) || !strings.Contains(body, `sdntunnel_peers{cluster="west",state="up"} 1`) {
+		t.Errorf("got\n%s", body)
+	}
+}
+
 // TestProbes: a new agent is neither ready nor, before its loop turns, healthy; one
 // whose part fails is healthy and says which.
 func TestProbes(t *testing.T) {
 	a, err := New(Config{Self: east1, Port: 5555, StateDir: t.TempDir(), API: &rest.Config{Host: "https://127.0.0.1:1"},
-		Log: slog.New(slog.DiscardHandler)}, DataPlane{})
+		Log: slog.New(slog.DiscardHandler)}, DataPlane{Keys: &fakeKeys{current: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/apitest"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
@@ -83,9 +82,8 @@ func TestMirrorsWithAPI(t *testing.T) {
 	}
 	nodeService := mirrored(namespace, "node-service", "192.0.2.1")
 	nodeService.Labels = nil
-	objects := append([]client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}},
-		documented.Objects("agent", namespace)...)
-	objects = append(objects, mirrored(namespace, "web", "10.132.0.1"), mirrored("default", "elsewhere", "10.132.0.1"), nodeService)
+	s.Namespaces(t, namespace)
+	objects := append(documented.Objects("agent", namespace), mirrored(namespace, "web", "10.132.0.1"), mirrored("default", "elsewhere", "10.132.0.1"), nodeService)
 	for _, o := range objects {
 		if err := admin.Create(ctx, o); err != nil {
 			t.Fatalf("create %s: %v", o.GetName(), err)

@@ -40,6 +40,11 @@ type PartState struct {
 	// Contested: it was put back again and again of late, though the plan was the same:
 	// something else undoes it.
 	Contested bool
+	// Repairs is how often this process put back what something else had changed; the last
+	// time was at RepairedAt, and Repaired the first thing that it changed then.
+	Repairs    int
+	RepairedAt time.Time
+	Repaired   string
 }
 
 // Failed are the parts that are not as planned.

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nodepath"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/probe"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/vswitch"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/wg"
@@ -52,11 +55,14 @@ func NewDataPlane(ctx context.Context, o Options) (DataPlane, error) {
 	if err := attach(ctx, o, ovs); err != nil {
 		return DataPlane{}, err
 	}
-	key, err := wg.LoadOrCreateKey(o.StateDir)
+	keys, err := wg.OpenKeys(o.StateDir)
 	if err != nil {
 		return DataPlane{}, err
 	}
-	return wire(o, ovs, key)
+	key, _ := keys.Current()
+	plane, cable, err := wire(o, ovs, key)
+	plane.Keys = &keyRing{keys, cable}
+	return plane, err
 }
 
 // Leftovers are the parts for Cleanup: they need neither a key nor an attachment that
@@ -66,44 +72,47 @@ func Leftovers(o Options) ([]Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	plane, err := wire(o, vswitch.NewOVS("", o.Log), key)
+	plane, _, err := wire(o, vswitch.NewOVS("", o.Log), key)
 	return plane.Parts, err
 }
 
-func wire(o Options, ovs *vswitch.OVS, key wg.PrivateKey) (DataPlane, error) {
+func wire(o Options, ovs *vswitch.OVS, key wg.PrivateKey) (DataPlane, *wg.Part, error) {
 	bridge, err := vswitch.New(vswitch.Config{Bridge: o.Bridge, VNID: o.VNID, Switch: ovs, Log: o.Log})
 	if err != nil {
-		return DataPlane{}, fmt.Errorf("attachment ovs: %w", err)
+		return DataPlane{}, nil, fmt.Errorf("attachment ovs: %w", err)
 	}
 	namespace, err := tunnelns.New(tunnelns.Config{UserspaceDatapath: bridge.UserspaceDatapath, MTU: o.MTU, Log: o.Log})
 	if err != nil {
-		return DataPlane{}, fmt.Errorf("tunnel namespace: %w", err)
+		return DataPlane{}, nil, fmt.Errorf("tunnel namespace: %w", err)
 	}
-	cable, err := wg.New(wg.Config{Mode: wg.Mode(o.WireGuard), Key: key, MTU: o.MTU, Log: o.Log})
+	mtu := func() int { return namespace.MTU().Tunnel } // measured once a pass: it comes first, and watches for changes
+	cable, err := wg.New(wg.Config{Mode: wg.Mode(o.WireGuard), Key: key, MTU: mtu, Log: o.Log})
 	if err != nil {
-		return DataPlane{}, fmt.Errorf("cable: %w", err)
+		return DataPlane{}, nil, fmt.Errorf("cable: %w", err)
 	}
-	node, err := nodepath.New(nodepath.Config{MTU: o.MTU, Log: o.Log})
+	node, err := nodepath.New(nodepath.Config{MTU: mtu, Log: o.Log})
 	if err != nil {
-		return DataPlane{}, fmt.Errorf("node routes: %w", err)
+		return DataPlane{}, nil, fmt.Errorf("node routes: %w", err)
 	}
 	plane := DataPlane{
-		PublicKey: key.Public(),
-		Close:     cable.Close,
+		Close: cable.Close,
 		Gauges: Gauges{
 			Cable: cable.Implementation,
-			MTU:   func() int { return namespace.MTU().Tunnel },
+			MTU:   mtu,
 			Flows: bridge.FlowCount,
 			Peers: func(ctx context.Context) ([]Peer, error) { return readCable(ctx, cable) },
 		},
 	}
+	plane.Prober = func(probed func(mesh.Ref, bool, time.Duration)) Prober {
+		return probe.New(probe.Config{Link: wg.DefaultLink, Probed: probed, Log: o.Log})
+	}
 	services, err := proxy(o, &plane)
 	if err != nil {
-		return DataPlane{}, fmt.Errorf("service proxy: %w", err)
+		return DataPlane{}, nil, fmt.Errorf("service proxy: %w", err)
 	}
 	// Services before what leads traffic to them.
 	plane.Parts = []Part{namespace, cable, services, bridge, node}
-	return plane, nil
+	return plane, cable, nil
 }
 
 func readCable(ctx context.Context, cable *wg.Part) ([]Peer, error) {

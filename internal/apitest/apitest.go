@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -80,6 +82,28 @@ func (s *Server) Client(tb testing.TB, kinds ...func(*runtime.Scheme) error) cli
 	return c
 }
 
+// Clientset is an administrator's client of Kubernetes' own kinds.
+func (s *Server) Clientset(tb testing.TB) kubernetes.Interface {
+	tb.Helper()
+	c, err := kubernetes.NewForConfig(s.Config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// Namespaces makes namespaces.
+func (s *Server) Namespaces(tb testing.TB, names ...string) {
+	tb.Helper()
+	c := s.Clientset(tb).CoreV1().Namespaces()
+	for _, name := range names {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if _, err := c.Create(tb.Context(), ns, metav1.CreateOptions{}); err != nil {
+			tb.Fatalf("make the namespace %s: %v", name, err)
+		}
+	}
+}
+
 // User returns the access of a user in groups, with no rights but those that RBAC
 // gives, e.g. "system:node:n1" in "system:nodes".
 func (s *Server) User(tb testing.TB, user string, groups ...string) *rest.Config {
@@ -127,7 +151,7 @@ func (s *Server) StartAPI(tb testing.TB) {
 }
 
 func (s *Server) start(ctx context.Context) error {
-	ports, err := freePorts(3)
+	ports, err := FreePorts(3)
 	if err != nil {
 		return err
 	}
@@ -151,7 +175,7 @@ func (s *Server) start(ctx context.Context) error {
 	return s.startAPI(ctx)
 }
 
-func (s *Server) startEtcd(ctx context.Context, client, peer int) error {
+func (s *Server) startEtcd(ctx context.Context, client, peer uint16) error {
 	clientURL, peerURL := fmt.Sprintf("http://127.0.0.1:%d", client), fmt.Sprintf("http://127.0.0.1:%d", peer)
 	p, err := start(filepath.Join(s.dir, "etcd.log"), filepath.Join(s.tools, "etcd"),
 		"--name=test", "--data-dir="+filepath.Join(s.dir, "etcd"), "--unsafe-no-fsync",

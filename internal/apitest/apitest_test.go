@@ -15,10 +15,7 @@ import (
 func TestServer(t *testing.T) {
 	s := Start(t)
 	ctx := context.Background()
-	admin, err := kubernetes.NewForConfig(s.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	admin := s.Clientset(t)
 	resources, err := admin.Discovery().ServerResourcesForGroupVersion("sdntunnel.io/v1alpha1")
 	if err != nil || len(resources.APIResources) == 0 {
 		t.Fatalf("our objects are not served: %v, %v", resources, err)

@@ -36,12 +36,12 @@ func (s *Server) writeCerts() error {
 
 // apiArgs are kube-apiserver's. No controller runs here, so the admission plugin
 // that waits for the default service account is off.
-func apiArgs(dir string, etcdPort, securePort int) []string {
+func apiArgs(dir string, etcdPort, securePort uint16) []string {
 	file := func(name string) string { return filepath.Join(dir, name) }
 	return []string{
-		"--etcd-servers=http://127.0.0.1:" + strconv.Itoa(etcdPort),
+		"--etcd-servers=http://127.0.0.1:" + strconv.Itoa(int(etcdPort)),
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
-		"--secure-port=" + strconv.Itoa(securePort),
+		"--secure-port=" + strconv.Itoa(int(securePort)),
 		"--tls-cert-file=" + file("apiserver.crt"), "--tls-private-key-file=" + file("apiserver.key"),
 		"--client-ca-file=" + file("ca.crt"),
 		"--service-account-issuer=https://kubernetes.default.svc",

@@ -3,10 +3,13 @@ package apitest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -87,16 +90,56 @@ func (p *process) until(ctx context.Context, ok func(context.Context) error) err
 	}
 }
 
-// freePorts returns n TCP ports of 127.0.0.1 that nothing listens on now.
-func freePorts(n int) ([]int, error) {
-	ports := make([]int, 0, n)
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+// FreePorts returns n ports of 127.0.0.1 that nothing has now, neither by TCP nor by UDP, and
+// that it gives to nobody else while this process lives: a server that is stopped finds its
+// port free when it is started again. They are below those that Linux gives to sockets that
+// name none (net.ipv4.ip_local_port_range, from 32768 on).
+func FreePorts(n int) ([]uint16, error) {
+	const lowest, highest, tries = 20_000, 32_000, 1000
+	ports := make([]uint16, 0, n)
+	var last error
+	for range tries {
+		if len(ports) == n {
+			return ports, nil
 		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		port := uint16(lowest + rand.IntN(highest-lowest))
+		if last = reserve(port); last == nil {
+			ports = append(ports, port)
+		}
 	}
-	return ports, nil
+	return nil, fmt.Errorf("find %d free ports between %d and %d: %w", n, lowest, highest, last)
+}
+
+// reserve takes a port for this process, if nothing listens on it. What says so to other
+// tests' processes is an abstract unix socket (unix(7)), which goes with this one.
+func reserve(port uint16) error {
+	taken, err := net.Listen("unix", fmt.Sprintf("@sdn-tunnel-test-port-%d", port))
+	if err != nil {
+		return err
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port)))
+	stream, err := net.Listen("tcp", address)
+	if err == nil {
+		err = stream.Close()
+	}
+	if err == nil {
+		var datagrams net.PacketConn
+		if datagrams, err = net.ListenPacket("udp", address); err == nil {
+			err = datagrams.Close()
+		}
+	}
+	if err != nil {
+		_ = taken.Close()
+		return err
+	}
+	reserved.Lock()
+	defer reserved.Unlock()
+	reserved.sockets = append(reserved.sockets, taken)
+	return nil
+}
+
+// reserved keeps the sockets of reserve from being closed as garbage.
+var reserved struct {
+	sync.Mutex
+	sockets []net.Listener
 }

@@ -237,6 +237,21 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// TestManifests: arguments may come as text or decoded, as Ansible makes of what looks like
+// JSON, and an error names the element.
+func TestManifests(t *testing.T) {
+	decoded := map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "a"}}
+	got, err := Manifests("manifests", []any{manifests, "", decoded, []any{decoded, decoded}})
+	if err != nil || len(got) != 8 {
+		t.Errorf("%d objects, %v, want 8", len(got), err)
+	}
+	for want, bad := range map[string]any{"manifests[1]: document 1": "a: [", "manifests[1]: ": map[string]any{"kind": "Namespace"}} {
+		if _, err := Manifests("manifests", []any{manifests, bad}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", bad, err, want)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add(manifests)
 	f.Add(`[[{}]]`)

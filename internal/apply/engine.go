@@ -36,8 +36,12 @@ type Engine struct {
 	// of this Owner: it belongs to somebody else.
 	OnlyOwn bool
 
+	// Note is told, once for each, what a rollout waits for that may be in vain; nil for nobody.
+	Note func(string)
+
 	client dynamic.Interface
 	mapper meta.ResettableRESTMapper
+	images imageWaits
 }
 
 // New makes an Engine for the API server at cfg.
@@ -214,6 +218,26 @@ func (e *Engine) mapping(gvk schema.GroupVersionKind) (*meta.RESTMapping, error)
 		m, err = e.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	}
 	return m, err
+}
+
+// NotServed are the kinds among the objects that the cluster does not know, each once, in
+// order.
+func (e *Engine) NotServed(objects []*unstructured.Unstructured) (missing []string, err error) {
+	for _, o := range objects {
+		gvk := o.GroupVersionKind()
+		kind := fmt.Sprintf("%s of %s", gvk.Kind, gvk.GroupVersion())
+		if slices.Contains(missing, kind) {
+			continue
+		}
+		switch _, err := e.mapping(gvk); {
+		case meta.IsNoMatchError(err):
+			missing = append(missing, kind)
+		case err != nil:
+			return nil, fmt.Errorf("ask whether there is %s: %w", kind, err)
+		}
+	}
+	slices.Sort(missing)
+	return missing, nil
 }
 
 // served waits until the definitions are Established and their kinds are known.

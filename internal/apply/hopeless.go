@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -15,17 +16,28 @@ import (
 // maxRestarts: a pod may fail a few times while what it needs comes up beside it.
 const maxRestarts = 4
 
-// hopeless tells of a pod of the workload that failed so often that waiting is no use.
-// Pods of an earlier version, which this rollout takes away, may fail as they like.
-func (e *Engine) hopeless(ctx context.Context, live *unstructured.Unstructured) error {
+// Hopeless tells of a pod of the workload that failed so often, or does not get its image,
+// that waiting is no use. It is asked again and again: an Engine remembers since when images
+// fail. Pods of an earlier version, which this rollout takes away, may fail as they like.
+func (e *Engine) Hopeless(ctx context.Context, live *unstructured.Unstructured) error {
 	pods, err := e.pods(ctx, live)
 	if err != nil {
 		return nil //nolint:nilerr // the rollout itself is asked for again, and says what is wrong
 	}
 	label, version := e.version(ctx, live)
 	for i := range pods {
-		if n := restarts(&pods[i]); version != "" && pods[i].Labels[label] == version && n >= maxRestarts {
-			return fmt.Errorf("pod %s failed %d times", pods[i].Name, n+1)
+		pod := &pods[i]
+		if version == "" || pod.Labels[label] != version {
+			continue
+		}
+		if n := restarts(pod); n >= maxRestarts {
+			return fmt.Errorf("pod %s failed %d times", pod.Name, n+1)
+		}
+		if pod.DeletionTimestamp != nil {
+			continue
+		}
+		if err := e.images.hopeless(pod, time.Now(), e.Note); err != nil {
+			return err
 		}
 	}
 	return nil

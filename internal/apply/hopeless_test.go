@@ -42,7 +42,7 @@ func TestHopeless(t *testing.T) {
 				objects = append(objects, o)
 			}
 			e := &Engine{client: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme(), objects...)}
-			err := e.hopeless(t.Context(), read(t, tt.workload)[0])
+			err := e.Hopeless(t.Context(), read(t, tt.workload)[0])
 			if (err == nil) != (tt.want == "") || err != nil && err.Error() != tt.want {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}

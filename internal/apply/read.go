@@ -2,6 +2,7 @@ package apply
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,29 @@ func Read(name string, text []byte) ([]*unstructured.Unstructured, error) {
 		}
 		out = append(out, objects...)
 	}
+}
+
+// Manifests gives the objects of an argument of a module: each element is text as Read takes
+// it, or decoded already. name is the argument's, for errors.
+func Manifests(name string, manifests []any) ([]*unstructured.Unstructured, error) {
+	var out []*unstructured.Unstructured
+	for i, m := range manifests {
+		which := fmt.Sprintf("%s[%d]", name, i)
+		text, ok := m.(string)
+		if !ok {
+			raw, err := json.Marshal(m)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", which, err)
+			}
+			text = string(raw)
+		}
+		objects, err := Read(which, []byte(text))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, objects...)
+	}
+	return out, nil
 }
 
 // Objects gives the objects in decoded YAML: one, a list, or a List.

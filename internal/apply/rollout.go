@@ -38,12 +38,12 @@ func (e *Engine) AwaitRollout(ctx context.Context, objects []*unstructured.Unstr
 			}
 			missing, err := progress(live)
 			if err == nil && missing != "" {
-				err = e.hopeless(ctx, live)
+				err = e.Hopeless(ctx, live)
 			}
 			return missing, err
 		})
 		if err != nil {
-			return fmt.Errorf("%s %s/%s: %w%s", o.GetKind(), o.GetNamespace(), o.GetName(), err, e.unready(ctx, o))
+			return fmt.Errorf("%s %s/%s: %w%s", o.GetKind(), o.GetNamespace(), o.GetName(), err, e.Unready(ctx, o))
 		}
 	}
 	return nil

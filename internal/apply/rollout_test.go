@@ -5,16 +5,19 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/apitest"
 )
 
-// TestAwaitRolloutNamesWhatIsMissing: without controllers nothing ever gets ready, and
-// the message has what the pod's status and events say, node and remedy included.
-func TestAwaitRolloutNamesWhatIsMissing(t *testing.T) {
+// applied is a cluster that has the manifests' objects, and no controllers.
+func applied(t *testing.T) (*Engine, kubernetes.Interface, []*unstructured.Unstructured) {
+	t.Helper()
 	s := apitest.Start(t)
 	e, err := New(s.Config, "test", false)
 	if err != nil {
@@ -24,15 +27,19 @@ func TestAwaitRolloutNamesWhatIsMissing(t *testing.T) {
 	if _, err := e.Apply(t.Context(), objects); err != nil {
 		t.Fatal(err)
 	}
-	core, err := kubernetes.NewForConfig(s.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	return e, s.Clientset(t), objects
+}
+
+// TestAwaitRolloutNamesWhatIsMissing: without controllers nothing ever gets ready, and
+// the message has what the pod's status and events say, node and remedy included.
+func TestAwaitRolloutNamesWhatIsMissing(t *testing.T) {
+	e, core, objects := applied(t)
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "d-1", Namespace: "fresh", Labels: map[string]string{"app": "d"}},
 		Spec:       corev1.PodSpec{NodeName: "n1", Containers: []corev1.Container{{Name: "c", Image: "example.org/c"}}},
 	}
-	if pod, err = core.CoreV1().Pods("fresh").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+	pod, err := core.CoreV1().Pods("fresh").Create(t.Context(), pod, metav1.CreateOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	for i, message := range []string{"an older one", "Failed to create pod sandbox: no bridge"} {
@@ -50,6 +57,45 @@ func TestAwaitRolloutNamesWhatIsMissing(t *testing.T) {
 	const want = "\npod d-1 on n1: Failed to create pod sandbox: no bridge (see that the pod network of the node works: OpenShift SDN and Open vSwitch)"
 	if err == nil || !strings.Contains(err.Error(), "DaemonSet fresh/d: after 1s it still ") || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("%v\nwant at its end:%s", err, want)
+	}
+}
+
+// TestAwaitRolloutOfWrongImage: what no node can pull is not waited for, and the error says
+// what is wrong with it, where, and what to do.
+func TestAwaitRolloutOfWrongImage(t *testing.T) {
+	e, core, objects := applied(t)
+	labels := map[string]string{"app": "d", "controller-revision-hash": "b"}
+	// What the controller and the kubelet write.
+	set, err := core.AppsV1().DaemonSets("fresh").Get(t.Context(), "d", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set.Status = appsv1.DaemonSetStatus{ObservedGeneration: set.Generation, DesiredNumberScheduled: 1, UpdatedNumberScheduled: 1}
+	if _, err := core.AppsV1().DaemonSets("fresh").UpdateStatus(t.Context(), set, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := core.AppsV1().ControllerRevisions("fresh").Create(t.Context(), &appsv1.ControllerRevision{
+		ObjectMeta: metav1.ObjectMeta{Name: "d-b", Labels: labels}, Revision: 2, Data: runtime.RawExtension{Raw: []byte("{}")}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	pod, err := core.CoreV1().Pods("fresh").Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "d-1", Labels: labels},
+		Spec:       corev1.PodSpec{NodeName: "n1", Containers: []corev1.Container{{Name: "c", Image: "example.org/C:x"}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "c", State: corev1.ContainerState{
+		Waiting: &corev1.ContainerStateWaiting{Reason: "InvalidImageName", Message: "repository name must be lowercase"}}}}
+	if _, err := core.CoreV1().Pods("fresh").UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	err = e.AwaitRollout(t.Context(), objects, time.Minute)
+	const want = `DaemonSet fresh/d: node n1 does not get the image example.org/C:x for pod d-1: InvalidImageName: repository name must be lowercase
+pod d-1 on n1: c InvalidImageName repository name must be lowercase (correct the image's name)`
+	if err == nil || err.Error() != want || time.Since(start) > 30*time.Second {
+		t.Errorf("after %s: %v\nwant: %s", time.Since(start), err, want)
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/events"
 )
 
 // explainTimeout bounds the questions after a rollout that failed.
@@ -29,8 +31,8 @@ var remedies = map[string]string{
 	"InvalidImageName":       "correct the image's name",
 }
 
-// unready lists the workload's pods that are not ready, each with its node and reason.
-func (e *Engine) unready(ctx context.Context, o *unstructured.Unstructured) string {
+// Unready lists the workload's pods that are not ready, each with its node and reason.
+func (e *Engine) Unready(ctx context.Context, o *unstructured.Unstructured) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), explainTimeout)
 	defer cancel()
 	pods, err := e.pods(ctx, o)
@@ -109,23 +111,12 @@ func (e *Engine) lastWarning(ctx context.Context, namespace string, pod types.UI
 	if err != nil || len(list.Items) == 0 {
 		return "", ""
 	}
-	events := make([]corev1.Event, len(list.Items))
+	all := make([]corev1.Event, len(list.Items))
 	for i := range list.Items {
-		if err := typed(&list.Items[i], &events[i]); err != nil {
+		if err := typed(&list.Items[i], &all[i]); err != nil {
 			return "", ""
 		}
 	}
-	last := slices.MaxFunc(events, func(a, b corev1.Event) int { return said(&a).Compare(said(&b)) })
+	last := slices.MaxFunc(all, func(a, b corev1.Event) int { return events.Seen(&a).Compare(events.Seen(&b)) })
 	return strings.TrimSpace(last.Message), last.Reason
-}
-
-// said is when an event was last seen; which field has it depends on who wrote it.
-func said(e *corev1.Event) time.Time {
-	switch {
-	case e.Series != nil:
-		return e.Series.LastObservedTime.Time
-	case !e.LastTimestamp.IsZero():
-		return e.LastTimestamp.Time
-	}
-	return e.EventTime.Time
 }

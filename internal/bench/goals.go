@@ -45,5 +45,5 @@ func Goals(results []Result, paths []Path) []Goal {
 			before.Got, before.Met = fmt.Sprintf("%.2f against %.2f", p.Ratio, old.Ratio), p.Ratio > old.Ratio
 		}
 	}
-	return append(all, one, before)
+	return append(append(all, one, before), deployGoals(results)...)
 }

@@ -44,6 +44,7 @@ func (r Report) Print(out io.Writer) error {
 		fmt.Fprintf(w, "paths on\t%s\n\n", r.Machine.Paths)
 		r.printPaths(w)
 	}
+	printDeploys(w, r.Results)
 	r.printResults(w)
 	fmt.Fprint(w, "\nGOAL\tWANTED\tMEASURED\t\n")
 	for _, g := range r.Goals {
@@ -83,13 +84,17 @@ func (r Report) printPaths(w io.Writer) {
 }
 
 func (r Report) printResults(w io.Writer) {
-	fmt.Fprint(w, "\nOPERATION\tTIME\tMEMORY\tALLOCATIONS\n")
+	fmt.Fprint(w, "\nOPERATION\tTIME\tMEMORY\tALLOCATIONS\tKEPT\n")
 	for _, res := range r.Results {
-		if strings.HasPrefix(res.Name, pathName) {
+		if strings.HasPrefix(res.Name, pathName) || strings.HasPrefix(res.Name, deployName) {
 			continue
 		}
-		fmt.Fprintf(w, "%s %s\t%v\t%s\t%s\n", res.Package, res.Name, duration(res.Values["ns/op"]),
-			quantity(res.Values["B/op"]/1024, "KiB"), quantity(res.Values["allocs/op"], ""))
+		kept := ""
+		if b, ok := res.Values["B/service"]; ok {
+			kept = "\t" + quantity(b, "B for each service")
+		}
+		fmt.Fprintf(w, "%s %s\t%v\t%s\t%s%s\n", res.Package, res.Name, duration(res.Values["ns/op"]),
+			quantity(res.Values["B/op"]/1024, "KiB"), quantity(res.Values["allocs/op"], ""), kept)
 	}
 }
 

@@ -17,8 +17,9 @@ import (
 const (
 	// MaxServices is how many services a member may have.
 	MaxServices = 20_000
-	// MaxBytes is about what all its services come to as mirrors. A usual one, of one
-	// slice and a few endpoints, is less than a kilobyte.
+	// MaxBytes is about what all its services come to as mirrors and on a node: half a
+	// million pairs of endpoint and port. A usual one, of one slice and a few endpoints, is
+	// about a kilobyte.
 	MaxBytes = 32 << 20
 	// maxExports bounds the ServiceExports, of services or not.
 	maxExports = MaxServices
@@ -58,6 +59,8 @@ type Slice struct {
 type Options struct {
 	Cluster   string // the member
 	Namespace string // the one of sdn-tunnel
+	// ExportedOnly: of what the member shares, only services with a ServiceExport are wanted.
+	ExportedOnly bool
 	// Reader has the member's identity for this cluster; it needs to list and watch
 	// services, endpointslices, serviceexports and the member's own LinkedCluster.
 	Reader client.WithWatch
@@ -76,6 +79,8 @@ type State struct {
 	// Declared: the member has a LinkedCluster of its own, with this policy.
 	Declared bool
 	Policy   v1alpha1.ExportPolicy
+	// ExportedOnly: the rest of what it shares is not wanted here.
+	ExportedOnly bool
 	// Err is why something is not watched at the moment: what is known may be old.
 	Err error
 	// Shared is how many services the member shares, TooMany how many things (services,
@@ -120,7 +125,8 @@ func New(o Options) *Catalog {
 func (c *Catalog) State() State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := State{Complete: c.synced, Synced: c.synced && c.declared, Declared: c.declared, Policy: c.policy, Shared: c.shared, TooMany: len(c.tooMany)}
+	s := State{Complete: c.synced, Synced: c.synced && c.declared, Declared: c.declared, Policy: c.policy, ExportedOnly: c.options.ExportedOnly,
+		Shared: c.shared, TooMany: len(c.tooMany)}
 	for _, f := range c.feeds {
 		if f.err != nil {
 			s.Err = f.err
@@ -164,7 +170,8 @@ func (c *Catalog) Keys() []Key {
 // shares: of a headless service there is nothing to share but what is exported, for
 // nobody asks for its address.
 func (c *Catalog) shares(e *entry) bool {
-	return e != nil && e.service != nil && c.declared && (e.exported != 0 || c.policy == v1alpha1.ExportAll && !e.service.headless())
+	all := c.policy == v1alpha1.ExportAll && !c.options.ExportedOnly
+	return e != nil && e.service != nil && c.declared && (e.exported != 0 || all && !e.service.headless())
 }
 
 func (s *Service) headless() bool { return s.Refused == "" && len(s.IPs) == 0 }
@@ -214,9 +221,10 @@ func (c *Catalog) count(e *entry, sign int) {
 }
 
 // weight is about what the entry comes to as mirrors, of which each has the service's
-// addresses and ports.
+// addresses and ports, and on every node, whose proxy has each endpoint once for each port:
+// little to say, of many ports and endpoints, must not be much to hold.
 func (e *entry) weight() int {
-	const mirror, port, endpoint = 512, 64, 48
+	const mirror, port, endpoint, pair = 512, 64, 48, 64
 	if e.empty() {
 		return 0
 	}
@@ -228,7 +236,7 @@ func (e *entry) weight() int {
 	}
 	sum := head * max(1, len(e.slices))
 	for _, s := range e.slices {
-		sum += port*len(s.Ports) + endpoint*len(s.Endpoints)
+		sum += port*len(s.Ports) + endpoint*len(s.Endpoints) + pair*len(s.Ports)*len(s.Endpoints)
 	}
 	return sum
 }

@@ -183,6 +183,25 @@ func TestCatalog(t *testing.T) {
 
 // TestLimits: whatever a member has, only so much of it is kept, and room that is made is
 // used when it is listed anew.
+// TestExportedOnly: what has no export is not wanted, whatever the member's policy.
+func TestExportedOnly(t *testing.T) {
+	b := newBook(Options{ExportedOnly: true})
+	b.lists(self(""))
+	_ = b.table(kindService).Replace([]any{service("a", 1), service("b", 2)}, "1")
+	if s := b.State(); s.Shared != 0 || !s.ExportedOnly || len(b.Keys()) > 0 {
+		t.Errorf("nothing is exported: %+v, %v", s, b.Keys())
+	}
+	b.setExport(Key{"demo", "b"}, 1)
+	if s := b.State(); s.Shared != 1 || b.Get(Key{"demo", "b"}) == nil || b.Get(Key{"demo", "a"}) != nil {
+		t.Errorf("b is exported: %+v, %v", s, b.Keys())
+	}
+	b.setPolicy(true, v1alpha1.ExportExported)
+	b.setPolicy(true, v1alpha1.ExportAll)
+	if s := b.State(); s.Shared != 1 {
+		t.Errorf("the policy changed: %+v", s)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	all := []client.Object{self("")}
 	for i := range 10 {
@@ -220,6 +239,19 @@ func TestLimits(t *testing.T) {
 		if s := b.State(); s.TooMany != 0 {
 			t.Errorf("after it is gone: %+v", s)
 		}
+		// Little to say, much to hold: each endpoint is balanced to at each port.
+		wide := slice("wide", "s0", many[:100]...)
+		for i := range 100 {
+			wide.Ports = append(wide.Ports, discoveryv1.EndpointPort{Name: new(fmt.Sprint("p", i)), Port: new(int32(i + 1))})
+		}
+		b = newBook(Options{Bytes: 100_000})
+		b.lists(all...)
+		_ = b.table(kindSlice).Add(wide)
+		if s := b.State(); s.TooMany != 1 || len(b.Get(Key{"demo", "s0"}).Slices) > 0 {
+			t.Errorf("of 100 endpoints with 100 ports: %+v, %d bytes", s, b.bytes)
+		}
+		b = newBook(Options{Bytes: 8000})
+		b.lists(all...)
 		for i := range 100 {
 			_ = b.table(kindSlice).Add(slice(fmt.Sprint("n", i), fmt.Sprint("nobody", i)))
 			_ = b.table(kindExport).Add(export(fmt.Sprint("nobody", i)))

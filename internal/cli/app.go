@@ -9,13 +9,15 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/playbook"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/spelling"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/version"
 )
 
 // Exit codes of every command.
 const (
 	ExitFailed      = 1   // it could not be done, or pairs fail, or something is down
-	ExitBlind       = 2   // status, graph: something could not be read, so that nobody knows
+	ExitBlind       = 2   // status, diagnose, graph: something could not be read, so that nobody knows
+	ExitUsage       = 2   // bad flags, an unknown command
 	ExitConflicts   = 2   // the plan has conflicts; ansible-playbook: a host failed
 	ExitInterrupted = 130 // ended by a signal
 )
@@ -28,9 +30,10 @@ encrypted. One inventory names the clusters.
    sdn-tunnel deploy -i inventory
    sdn-tunnel verify -i inventory
 
-Exit codes: 0 well; 1 failed, or verify found failing pairs, or status found something
-wrong; 2 plan found conflicts, status could not read a cluster; deploy and teardown: 2 a cluster or node failed, 4 one was
-unreachable, as ansible-playbook says it; 130 interrupted.`
+Exit codes: 0 well; 1 failed, or something is wrong (verify, status, diagnose, gather);
+2 bad usage, conflicts (plan), or what could not be read (status, diagnose, graph, gather);
+130 interrupted. deploy, upgrade, teardown and forget end as ansible-playbook does: 2 a
+cluster or node failed, 4 one was unreachable.`
 
 // New is the command line. files are the embedded playbooks; lab are the lab's commands.
 func New(files fs.FS, lab []*ucli.Command) *ucli.App {
@@ -45,8 +48,8 @@ func New(files fs.FS, lab []*ucli.Command) *ucli.App {
 		HideVersion:               true,
 		ExitErrHandler:            func(*ucli.Context, error) {},
 		Commands: []*ucli.Command{
-			initCommand(), planCommand(files), deployCommand(files), verifyCommand(files), statusCommand(files), graphCommand(files), gatherCommand(files),
-			teardownCommand(files), versionCommand(), completionCommand(),
+			initCommand(), planCommand(files), deployCommand(files), verifyCommand(files), statusCommand(files), diagnoseCommand(files), graphCommand(files), gatherCommand(files), rotateCommand(files),
+			upgradeCommand(files), teardownCommand(files), forgetCommand(files), versionCommand(), completionCommand(),
 		},
 	}
 	for _, cmd := range app.Commands {
@@ -58,7 +61,61 @@ func New(files fs.FS, lab []*ucli.Command) *ucli.App {
 		app.Commands = append(app.Commands, &ucli.Command{
 			Name: "lab", Usage: "whole clusters on this machine, to try sdn-tunnel on", Subcommands: lab})
 	}
+	app.OnUsageError = wrongUsage
+	app.Action = help(app.Commands)
+	strict(app.Commands)
 	return app
+}
+
+// strict has commands, and those below, refuse what they do not know with ExitUsage.
+func strict(commands []*ucli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = wrongUsage
+		switch {
+		case len(c.Subcommands) > 0 && c.Action == nil:
+			c.Action = help(c.Subcommands)
+		case c.ArgsUsage == "" && c.Action != nil:
+			c.Action = noArguments(c.Action)
+		}
+		strict(c.Subcommands)
+	}
+}
+
+// noArguments is for a command without any. One that is passed over could be the cluster that
+// the command was meant for, and what stands behind it, a flag that was to hold it back.
+func noArguments(do ucli.ActionFunc) ucli.ActionFunc {
+	return func(c *ucli.Context) error {
+		if c.Args().Present() {
+			return usage("%q is one too many: this command takes flags only; see %s --help", c.Args().First(), c.Command.HelpName)
+		}
+		return do(c)
+	}
+}
+
+// wrongUsage is for what urfave/cli could not read.
+func wrongUsage(c *ucli.Context, err error, _ bool) error {
+	return usage("%w; see %s --help", err, c.Command.HelpName)
+}
+
+// usage is an error of the command line.
+func usage(format string, a ...any) error { return codeError{fmt.Errorf(format, a...), ExitUsage} }
+
+// help is what a command does that only has others below it.
+func help(commands []*ucli.Command) ucli.ActionFunc {
+	return func(c *ucli.Context) error {
+		name := c.Args().First()
+		if name == "" {
+			return ucli.ShowSubcommandHelp(c)
+		}
+		known := []string{"help"}
+		for _, cmd := range commands {
+			known = append(known, cmd.Names()...)
+		}
+		if near := spelling.Nearest(name, known); near != "" {
+			return usage("there is no command %q; did you mean %s?", name, near)
+		}
+		return usage("there is no command %q; see %s --help", name, c.App.Name)
+	}
 }
 
 // codeError is an error with an exit code of its own.

@@ -36,6 +36,10 @@ func (c *changes) event(e playbook.Event) {
 
 // left says what a run that failed leaves, and how to go on.
 func (c *changes) left(w io.Writer, run string) {
+	if run == "upgrade" {
+		fmt.Fprintln(w, "== To go on: sdn-tunnel status says what is there; the same upgrade again takes it up, upgrade --rollback goes back")
+		return
+	}
 	if len(c.clusters) == 0 {
 		return
 	}

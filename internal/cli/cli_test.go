@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	ucli "github.com/urfave/cli/v2"
+
 	sdntunnel "github.com/sdn-tunnel/sdn-tunnel"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/inventory"
@@ -20,7 +22,7 @@ import (
 // run runs the command line and returns what it prints.
 func run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	app := New(sdntunnel.Files(), nil)
+	app := New(sdntunnel.Files(), []*ucli.Command{{Name: "up", Usage: "bring one up"}})
 	var out bytes.Buffer
 	app.Writer, app.ErrWriter = &out, io.Discard
 	err := app.RunContext(t.Context(), append([]string{"sdn-tunnel"}, args...))
@@ -41,19 +43,33 @@ func TestBadFlags(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
 		want string
+		code int
 	}{
-		"no inventory":          {[]string{"plan"}, "inventory"},
-		"inventory missing":     {[]string{"plan", "-i", "/nowhere/hosts.yml"}, "sdn-tunnel init writes one"},
-		"plan format":           {[]string{"plan", "-i", inv, "-o", "yaml"}, "want table or json"},
-		"verify format":         {[]string{"verify", "-i", inv, "-o", "junit"}, "want table or json"},
-		"variables":             {[]string{"plan", "-i", inv, "-e", "- a"}, "--extra-vars"},
-		"unknown flag":          {[]string{"deploy", "-i", inv, "--nope"}, "not defined"},
-		"unasked teardown":      {[]string{"teardown", "-i", inv}, "--yes"},
-		"init without contexts": {[]string{"init", "--kubeconfig", kubeconfig(t)}, "the kubeconfig has: east, west"},
-		"init unknown context":  {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "north"}, `no context "north"`},
-		"init bad name":         {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "EAST=east"}, "DNS label"},
-		"init twice":            {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "east", "--context", "east"}, "named twice"},
-		"init service type":     {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "east", "--service-type", "X"}, "LoadBalancer, NodePort"},
+		"no inventory":          {[]string{"plan"}, "--inventory: must be given", ExitUsage},
+		"plan format":           {[]string{"plan", "-i", inv, "-o", "yaml"}, "want table or json", ExitUsage},
+		"verify format":         {[]string{"verify", "-i", inv, "-o", "junit"}, "want table or json", ExitUsage},
+		"variables":             {[]string{"plan", "-i", inv, "-e", "- a"}, "--extra-vars", ExitUsage},
+		"unknown flag":          {[]string{"deploy", "-i", inv, "--nope"}, "not defined: -nope; see sdn-tunnel deploy --help", ExitUsage},
+		"no such tag":           {[]string{"deploy", "-i", inv, "--tags", "foo"}, `deploy has no tag "foo"; it has dns, monitoring, objects`, ExitUsage},
+		"no such tag, unasked":  {[]string{"teardown", "-i", inv, "-t", "objects"}, `teardown has no tag "objects"; it has dns, `, ExitUsage},
+		"no such tag, forget":   {[]string{"forget", "-i", inv, "--tags", "foo", "west"}, `forget has no tag "foo"; it has dns`, ExitUsage},
+		"forget in part":        {[]string{"forget", "-i", inv, "--limit", "east", "west"}, "not defined: -limit", ExitUsage},
+		"flag without value":    {[]string{"status", "-i"}, "see sdn-tunnel status --help", ExitUsage},
+		"no number":             {[]string{"deploy", "-i", inv, "--forks", "many"}, `invalid value "many"`, ExitUsage},
+		"unknown global flag":   {[]string{"--nope"}, "see sdn-tunnel --help", ExitUsage},
+		"unknown command":       {[]string{"deplpy", "-i", inv}, "did you mean deploy?", ExitUsage},
+		"cluster as argument":   {[]string{"teardown", "-i", inv, "--yes", "west"}, `"west" is one too many`, ExitUsage},
+		"flag after argument":   {[]string{"deploy", "-i", inv, "west", "--check"}, `"west" is one too many`, ExitUsage},
+		"argument below":        {[]string{"rotate", "keys", "-i", inv, "west"}, "see sdn-tunnel rotate keys --help", ExitUsage},
+		"unknown shell":         {[]string{"completion", "tcsh"}, `no command "tcsh"`, ExitUsage},
+		"unknown flag of a lab": {[]string{"lab", "up", "--nope"}, "see sdn-tunnel lab up --help", ExitUsage},
+		"init service type":     {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "east", "--service-type", "X"}, "LoadBalancer, NodePort", ExitUsage},
+		"inventory missing":     {[]string{"plan", "-i", "/nowhere/hosts.yml"}, "sdn-tunnel init writes one", ExitFailed},
+		"unasked teardown":      {[]string{"teardown", "-i", inv}, "--yes", ExitFailed},
+		"init without contexts": {[]string{"init", "--kubeconfig", kubeconfig(t)}, "the kubeconfig has: east, west", ExitFailed},
+		"init unknown context":  {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "north"}, `no context "north"`, ExitFailed},
+		"init bad name":         {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "EAST=east"}, "DNS label", ExitFailed},
+		"init twice":            {[]string{"init", "--kubeconfig", kubeconfig(t), "--context", "east", "--context", "east"}, "named twice", ExitFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -61,8 +77,8 @@ func TestBadFlags(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
-			if code := ExitCode(err, false); code != ExitFailed {
-				t.Errorf("exit code %d", code)
+			if code := ExitCode(err, false); code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
 			}
 		})
 	}
@@ -147,6 +163,7 @@ func TestProgress(t *testing.T) {
 		{Kind: playbook.EventResult, Host: "west", Role: "facts", Task: "Read", Status: "changed"},
 		{Kind: playbook.EventPlay, Play: "Objects"},
 		{Kind: playbook.EventStart, Host: "east", Task: "Apply"},
+		{Kind: playbook.EventNote, Host: "east", Message: "pod p on east-1 waits:\nErrImagePull"},
 		{Kind: playbook.EventResult, Host: "east", Task: "Apply", Status: "skipped"},
 		{Kind: playbook.EventResult, Host: "west", Task: "Apply", Status: "failed", Message: "the first line\nthe second one: " + strings.Repeat("long ", 40)},
 		{Kind: playbook.EventStats, Hosts: map[string]playbook.Stats{"east": {OK: 2}, "west": {OK: 1, Changed: 1, Failures: 1}}},
@@ -196,4 +213,10 @@ func TestTeardownSaysWhatGoes(t *testing.T) {
 			t.Errorf("answer %q: %v", answer, err)
 		}
 	}
+}
+
+func TestForgetSaysWhatWillGo(t *testing.T) {
+	var b strings.Builder
+	writeForget(&b, "west", []string{"east", "north"})
+	golden.Check(t, "forget.txt", b.String())
 }

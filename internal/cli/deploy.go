@@ -20,7 +20,7 @@ func deployCommand(files fs.FS) *ucli.Command {
 	return &ucli.Command{
 		Name: "deploy", Usage: "link the clusters of an inventory, or bring a mesh up to date",
 		Description: "   sdn-tunnel deploy -i inventory\n   sdn-tunnel deploy -i inventory --check --diff   what would change; writes nothing",
-		Flags:       playbookFlags(),
+		Flags:       playbookFlags(files),
 		Action:      func(c *ucli.Context) error { return runPlaybook(c, files, "deploy") },
 	}
 }
@@ -29,7 +29,7 @@ func teardownCommand(files fs.FS) *ucli.Command {
 	return &ucli.Command{
 		Name: "teardown", Usage: "take a mesh away from all its clusters and nodes",
 		Description: "   sdn-tunnel teardown -i inventory\n   sdn-tunnel teardown -i inventory --check\n   sdn-tunnel teardown -i inventory --yes   from scripts",
-		Flags: append(playbookFlags(),
+		Flags: append(playbookFlags(files),
 			&ucli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}),
 		Action: func(c *ucli.Context) error {
 			if err := confirmTeardown(c, files); err != nil {
@@ -40,12 +40,18 @@ func teardownCommand(files fs.FS) *ucli.Command {
 	}
 }
 
-func playbookFlags() []ucli.Flag {
+// playbookFlags are those of a command that runs the playbook of its name.
+func playbookFlags(files fs.FS) []ucli.Flag {
 	return append(inventoryFlags(),
 		&ucli.BoolFlag{Name: "check", Aliases: []string{"C"}, Usage: "change nothing, say what would be changed"},
 		&ucli.BoolFlag{Name: "diff", Aliases: []string{"D"}, Usage: "show the changes"},
 		&ucli.StringFlag{Name: "limit", Aliases: []string{"l"}, Usage: "only these clusters or nodes (an Ansible pattern)"},
-		&ucli.StringFlag{Name: "tags", Aliases: []string{"t"}, Usage: "only tasks with these tags"},
+		&ucli.StringFlag{Name: "tags", Aliases: []string{"t"}, Usage: "only tasks with these tags", Action: func(c *ucli.Context, tags string) error {
+			if err := playbook.CheckTags(files, c.Command.Name, tags); err != nil {
+				return codeError{err, ExitUsage}
+			}
+			return nil
+		}},
 		&ucli.IntFlag{Name: "forks", Aliases: []string{"f"}, Usage: "how many clusters or nodes at once", Value: 10},
 		&ucli.BoolFlag{Name: "v", Usage: "Ansible's -v; more with --verbosity", Count: new(int)},
 		&ucli.IntFlag{Name: "verbosity", Usage: "Ansible's verbosity, 0 to 4"},
@@ -54,11 +60,17 @@ func playbookFlags() []ucli.Flag {
 	)
 }
 
-// runPlaybook runs a playbook and shows its progress, or Ansible's output.
-func runPlaybook(c *ucli.Context, files fs.FS, name string) (err error) {
+// runPlaybook runs a playbook, with variables <name>=<value> of its own, and shows its
+// progress, or Ansible's output.
+func runPlaybook(c *ucli.Context, files fs.FS, name string, vars ...string) (err error) {
 	s, err := source(c)
 	if err != nil {
 		return err
+	}
+	for _, v := range vars {
+		if err := extraVars(&s, v); err != nil {
+			return err
+		}
 	}
 	tree, err := playbook.Locate(files)
 	if err != nil {
@@ -94,7 +106,7 @@ func runPlaybook(c *ucli.Context, files fs.FS, name string) (err error) {
 	}.Do(c.Context)
 	show.close()
 	if err != nil {
-		if !native {
+		if !native && c.Err() == nil { // whoever ended it knows why
 			showTail(c.App.ErrWriter, log.Name(), show.failures)
 		}
 		if !c.Bool("check") {

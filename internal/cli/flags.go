@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,7 +21,7 @@ import (
 // inventoryFlags are those of every command that reads an inventory.
 func inventoryFlags() []ucli.Flag {
 	return []ucli.Flag{
-		&ucli.StringFlag{Name: "inventory", Aliases: []string{"i"}, Usage: "inventory file or folder", Required: true},
+		&ucli.StringFlag{Name: "inventory", Aliases: []string{"i"}, Usage: "inventory file or folder (must be given)"},
 		&ucli.StringSliceFlag{Name: "extra-vars", Aliases: []string{"e"}, Usage: "variables: @file, name=value, or YAML; secrets belong into a file"},
 		&ucli.StringFlag{Name: vaultFileFlag, Usage: "file with the password of Ansible vaults, or a program that prints it"},
 		&ucli.BoolFlag{Name: askVaultFlag, Aliases: []string{"J"}, Usage: "ask for the password of Ansible vaults"},
@@ -36,13 +35,16 @@ func outputFlag(values string) ucli.Flag {
 // wantOutput refuses formats that a command does not have.
 func wantOutput(c *ucli.Context) error {
 	if o := c.String("output"); o != "table" && o != "json" {
-		return fmt.Errorf("--output %q: want table or json", o)
+		return usage("--output %q: want table or json", o)
 	}
 	return nil
 }
 
 // source is the inventory that the flags name.
 func source(c *ucli.Context) (inventory.Source, error) {
+	if c.String("inventory") == "" {
+		return inventory.Source{}, usage("--inventory: must be given; sdn-tunnel init writes one")
+	}
 	path, err := filepath.Abs(c.String("inventory"))
 	if err != nil {
 		return inventory.Source{}, err
@@ -79,7 +81,7 @@ func extraVars(s *inventory.Source, arg string) error {
 	}
 	vars := map[string]any{}
 	if err := yaml.Unmarshal([]byte(arg), &vars); err != nil {
-		return errors.New("--extra-vars: want @file, name=value or a YAML mapping")
+		return usage("--extra-vars: want @file, name=value or a YAML mapping")
 	}
 	maps.Copy(s.Vars, vars)
 	return nil
@@ -91,32 +93,34 @@ type member struct {
 	access *kubeaccess.Access
 }
 
-// open reads the inventory and logs in to every cluster; done logs out again.
-func open(c *ucli.Context, files fs.FS) (inv inventory.Inventory, members []member, done func(), err error) {
+// load reads the inventory that the flags name, with the variables that belong to the
+// playbooks.
+func load(c *ucli.Context, files fs.FS) (inventory.Inventory, error) {
 	s, err := source(c)
 	if err != nil {
-		return inv, nil, nil, err
+		return inventory.Inventory{}, err
 	}
 	s.Playbooks = files
-	if inv, err = inventory.Load(c.Context, s); err != nil {
+	return inventory.Load(c.Context, s)
+}
+
+// open reads the inventory and logs in to every cluster; done logs out again.
+func open(c *ucli.Context, files fs.FS) (inv inventory.Inventory, members []member, done func(), err error) {
+	if inv, err = load(c, files); err != nil {
 		return inv, nil, nil, err
 	}
-	members = make([]member, len(inv.Clusters))
-	err = parallel(len(members), func(i int) error {
-		access, err := kubeaccess.Open(c.Context, inv.Clusters[i].Access)
-		members[i] = member{inv.Clusters[i].Name, access}
-		return err
-	})
-	done = func() {
-		for _, m := range members {
-			_ = m.access.Close(context.WithoutCancel(c.Context))
-		}
+	args := make([]kubeaccess.Args, len(inv.Clusters))
+	for i, cluster := range inv.Clusters {
+		args[i] = cluster.Access
 	}
+	accesses, err := kubeaccess.OpenAll(c.Context, args)
 	if err != nil {
-		done()
 		return inv, nil, nil, err
 	}
-	return inv, members, done, nil
+	for i, access := range accesses {
+		members = append(members, member{inv.Clusters[i].Name, access})
+	}
+	return inv, members, func() { _ = accesses.Close(c.Context) }, nil
 }
 
 // parallel runs f for 0 to n-1 at once and joins the errors.

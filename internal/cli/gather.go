@@ -31,19 +31,20 @@ is said; 2: no cluster could be read.`,
 }
 
 func runGather(c *ucli.Context, files fs.FS) (err error) {
-	options, done, err := statusOptions(c, files)
-	if err != nil {
-		return codeError{err, ExitBlind}
-	}
-	defer done()
 	path := c.String("output")
 	if path == "" {
 		path = time.Now().UTC().Format("sdn-tunnel-gather-20060102-150405.tar.gz")
 	}
+	// First of all: nobody is to wait for what cannot be written.
 	file, err := os.OpenFile(filepath.Clean(path), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("--output: %w", err)
 	}
+	options, done, err := statusOptions(c, files)
+	if err != nil {
+		return codeError{errors.Join(err, file.Close(), os.Remove(path)), ExitBlind}
+	}
+	defer done()
 	missing, err := gather.Run(c.Context, gather.Options{Options: options, Since: c.Duration("since"), Progress: gatherProgress(c)}, file)
 	err = errors.Join(err, file.Close())
 	for _, m := range missing {

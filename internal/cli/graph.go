@@ -36,7 +36,7 @@ func runGraph(c *ucli.Context, files fs.FS) error {
 		"svg": meshgraph.Graph.WriteSVG, "dot": meshgraph.Graph.WriteDOT, "mermaid": meshgraph.Graph.WriteMermaid,
 	}[c.String("output")]
 	if write == nil {
-		return codeError{fmt.Errorf("--output %q: want svg, dot or mermaid", c.String("output")), ExitBlind}
+		return usage("--output %q: want svg, dot or mermaid", c.String("output"))
 	}
 	options, done, err := statusOptions(c, files)
 	if err != nil {

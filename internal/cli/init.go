@@ -35,7 +35,7 @@ var serviceTypes = []meshplan.ServiceType{meshplan.LoadBalancer, meshplan.NodePo
 
 func runInit(c *ucli.Context) error {
 	if s := meshplan.ServiceType(c.String("service-type")); !slices.Contains(serviceTypes, s) {
-		return fmt.Errorf("--service-type %q: want LoadBalancer, NodePort, HostNetwork or Static", s)
+		return usage("--service-type %q: want LoadBalancer, NodePort, HostNetwork or Static", s)
 	}
 	path, err := filepath.Abs(c.String("kubeconfig"))
 	if err != nil {

@@ -111,8 +111,8 @@ func writePlan(w io.Writer, in meshplan.Input, plan meshplan.Plan, conflicts []m
 	clusters := slices.Clone(in.Clusters)
 	slices.SortFunc(clusters, func(a, b meshplan.Facts) int { return cmp.Compare(a.Name, b.Name) })
 	for _, f := range clusters {
-		fmt.Fprintf(tw, "%s\t%d.%d\t%s\t%v\t%v\t%d\t%s\n", f.Name, f.Major, f.Minor, f.NetworkType,
-			f.PodCIDRs, f.ServiceCIDRs, len(f.Nodes), cmp.Or(tunnels[f.Name], "-"))
+		fmt.Fprintf(tw, "%s\t%d.%d\t%s\t%s\t%s\t%d\t%s\n", f.Name, f.Major, f.Minor, f.NetworkType,
+			prefixes(f.PodCIDRs), prefixes(f.ServiceCIDRs), len(f.Nodes), cmp.Or(tunnels[f.Name], "-"))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -123,5 +123,16 @@ func writePlan(w io.Writer, in meshplan.Input, plan meshplan.Plan, conflicts []m
 	for _, c := range conflicts {
 		fmt.Fprintf(w, "conflict: %s\n", c)
 	}
+	if len(conflicts) == 0 {
+		fmt.Fprintln(w, "no conflicts: a deploy can link them")
+	}
 	return nil
+}
+
+func prefixes(all []netip.Prefix) string {
+	out := make([]string, len(all))
+	for i, p := range all {
+		out[i] = p.String()
+	}
+	return cmp.Or(strings.Join(out, ","), "-")
 }

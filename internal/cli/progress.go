@@ -48,6 +48,8 @@ func (p *progress) event(e playbook.Event) {
 		p.host(e.Host).task = e.Task
 	case playbook.EventResult:
 		p.result(e)
+	case playbook.EventNote:
+		fmt.Fprintf(p.w, "   %-12s … %s\n", e.Host, strings.Join(strings.Fields(e.Message), " "))
 	case playbook.EventStats:
 		p.endPlay()
 		p.stats(e.Hosts)

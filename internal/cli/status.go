@@ -24,12 +24,14 @@ func statusCommand(files fs.FS) *ucli.Command {
 		Name: "status", Usage: "show how a mesh fares: clusters, links, nodes, and what is wrong",
 		Description: `   sdn-tunnel status -i inventory
    sdn-tunnel status -i inventory -o wide          more of each node, all problems, warnings
+   sdn-tunnel status -i inventory --peers          each pair of nodes, as the agents see it
    sdn-tunnel status -i inventory --watch          again after each change
    sdn-tunnel status -i inventory -o json | jq '.clusters[].problems'
 
-It reads the clusters' APIs and asks no node. Exit code 0: all is well; 1: something is
-not; 2: a cluster, or the inventory, could not be read.`,
+It reads the clusters' APIs and asks no node, unless --peers does. Exit code 0: all is
+well; 1: something is not; 2: a cluster, or the inventory, could not be read.`,
 		Flags: append(inventoryFlags(), outputFlag("table, wide, json or yaml"), timeoutFlag(),
+			&ucli.BoolFlag{Name: "peers", Usage: "ask every agent for round-trip time, loss and throughput of each of its peers"},
 			&ucli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on, and show it again after each change; JSON comes as one document a line"}),
 		Action: func(c *ucli.Context) error { return runStatus(c, files) },
 	}
@@ -44,6 +46,9 @@ func runStatus(c *ucli.Context, files fs.FS) error {
 	if err != nil {
 		return codeError{err, ExitBlind}
 	}
+	if c.Bool("peers") && c.Bool("watch") {
+		return codeError{errors.New("--peers asks once: leave out --watch"), ExitBlind}
+	}
 	options, done, err := statusOptions(c, files)
 	if err != nil {
 		return codeError{err, ExitBlind}
@@ -53,6 +58,9 @@ func runStatus(c *ucli.Context, files fs.FS) error {
 		return watchStatus(c, options, write)
 	}
 	report := meshstatus.Make(time.Now(), meshstatus.Read(c.Context, options))
+	if c.Bool("peers") {
+		askAgents(c.Context, options, &report)
+	}
 	if err := write(report); err != nil {
 		return err
 	}
@@ -91,7 +99,7 @@ func statusWriter(c *ucli.Context) (func(meshstatus.Report) error, error) {
 	case "yaml":
 		return func(r meshstatus.Report) error { return r.WriteYAML(w) }, nil
 	default:
-		return nil, fmt.Errorf("--output %q: want table, wide, json or yaml", output)
+		return nil, usage("--output %q: want table, wide, json or yaml", output)
 	}
 }
 
@@ -167,15 +175,16 @@ func content(r meshstatus.Report) string {
 
 // statusOptions reads the inventory; done logs out of the clusters that were opened.
 func statusOptions(c *ucli.Context, files fs.FS) (meshstatus.Options, func(), error) {
-	s, err := source(c)
+	inv, err := load(c, files)
 	if err != nil {
 		return meshstatus.Options{}, nil, err
 	}
-	s.Playbooks = files
-	inv, err := inventory.Load(c.Context, s)
-	if err != nil {
-		return meshstatus.Options{}, nil, err
-	}
+	o, done := statusOf(c, inv)
+	return o, done, nil
+}
+
+// statusOf is statusOptions of an inventory that is read.
+func statusOf(c *ucli.Context, inv inventory.Inventory) (meshstatus.Options, func()) {
 	o := meshstatus.Options{Namespace: inv.String("namespace", verify.DefaultTunnelNamespace), Timeout: c.Duration("timeout")}
 	var doors []*door
 	for _, cluster := range inv.Clusters {
@@ -185,7 +194,7 @@ func statusOptions(c *ucli.Context, files fs.FS) (meshstatus.Options, func(), er
 	}
 	return o, func() {
 		_ = parallel(len(doors), func(i int) error { return doors[i].close(context.WithoutCancel(c.Context)) })
-	}, nil
+	}
 }
 
 // door is the way into one cluster, that may be shut now and open later.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -165,5 +166,30 @@ func TestStatusWatches(t *testing.T) {
 	go func() { _, _ = io.Copy(io.Discard, r) }()
 	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestGatherRefusesAnArchiveThatIsThere before it reads the inventory, which is broken here;
+// and what it began for an inventory that it cannot read is gone.
+func TestGatherRefusesAnArchiveThatIsThere(t *testing.T) {
+	dir := t.TempDir()
+	broken, archive := filepath.Join(dir, "hosts.yml"), filepath.Join(dir, "is-there.tar.gz")
+	for _, file := range []string{broken, archive} {
+		if err := os.WriteFile(file, []byte("clusters: ["), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := run(t, "gather", "-i", broken, "-o", archive); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "--output: ") {
+		t.Errorf("an archive that is there: %v", err)
+	}
+	if text, err := os.ReadFile(archive); err != nil || string(text) != "clusters: [" {
+		t.Errorf("it was written to: %q, %v", text, err)
+	}
+	fresh := filepath.Join(dir, "new.tar.gz")
+	if _, err := run(t, "gather", "-i", broken, "-o", fresh); ExitCode(err, false) != ExitBlind {
+		t.Errorf("a broken inventory: %v", err)
+	}
+	if _, err := os.Stat(fresh); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an archive of nothing is left: %v", err)
 	}
 }

@@ -25,12 +25,7 @@ func confirmTeardown(c *ucli.Context, files fs.FS) error {
 	if !c.Bool("yes") && !interactive {
 		return errors.New("teardown cuts all links between the clusters: confirm it with --yes, or look first with --check")
 	}
-	s, err := source(c)
-	if err != nil {
-		return err
-	}
-	s.Playbooks = files
-	inv, err := inventory.Load(c.Context, s)
+	inv, err := load(c, files)
 	if err != nil {
 		return err
 	}
@@ -46,12 +41,21 @@ func writeTeardown(w io.Writer, inv inventory.Inventory, limit string) {
 	for _, cluster := range inv.Clusters {
 		names = append(names, cluster.Name)
 	}
-	fmt.Fprintf(w, "teardown of %s", strings.Join(names, ", "))
+	namespace := inv.String("namespace", verify.DefaultTunnelNamespace)
 	if limit != "" {
-		fmt.Fprintf(w, ", limited to %s", limit)
+		fmt.Fprintf(w, `teardown of those of %s that --limit %s matches:
+  on each of their nodes: tunnel, flows, routes, keys
+  in each of them: agents, controller, node services, identities of the others, namespace %s, LinkedClusters, TunnelNodes and their definitions; ServiceExports too, where a deploy installed their definition
+  in the other clusters: what there is of them, and nothing else
+Their pods and those of the other clusters no longer reach each other.
+`, strings.Join(names, ", "), limit, namespace)
+		return
 	}
-	fmt.Fprintf(w, ":\n  on every node: tunnel, flows, routes, keys\n  in every cluster: agents, controller, node services, identities of the others, namespace %s, LinkedClusters, TunnelNodes and their definitions\nPods of the clusters no longer reach each other.\n",
-		inv.String("namespace", verify.DefaultTunnelNamespace))
+	fmt.Fprintf(w, `teardown of %s:
+  on every node: tunnel, flows, routes, keys
+  in every cluster: agents, controller, node services, identities of the others, namespace %s, LinkedClusters, TunnelNodes and their definitions; ServiceExports too, where a deploy installed their definition
+Pods of the clusters no longer reach each other.
+`, strings.Join(names, ", "), namespace)
 }
 
 // ask waits for "yes".

@@ -25,7 +25,7 @@ func askingVault(cmd *ucli.Command, ask func(*ucli.Context) (string, error)) *uc
 			return nil
 		}
 		if c.IsSet(vaultFileFlag) {
-			return fmt.Errorf("--%s and --%s: give one of them", askVaultFlag, vaultFileFlag)
+			return usage("--%s and --%s: give one of them", askVaultFlag, vaultFileFlag)
 		}
 		password, err := ask(c)
 		if err != nil {

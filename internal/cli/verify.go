@@ -11,6 +11,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/inventory"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/verify"
 )
 
@@ -23,6 +24,7 @@ func verifyCommand(files fs.FS) *ucli.Command {
 			&ucli.StringFlag{Name: "junit", Usage: "also write JUnit XML to this file"},
 			&ucli.StringFlag{Name: "image", Usage: "image of the test application; by default the inventory's test_image"},
 			&ucli.StringFlag{Name: "namespace", Usage: "namespace of the test application", Value: verify.DefaultNamespace},
+			&ucli.Int64Flag{Name: "transfer", Usage: "size of each pair's transfer, in bytes; negative: none", Value: verify.DefaultTransferBytes},
 			&ucli.BoolFlag{Name: "baseline", Usage: "also probe the pairs inside each cluster"},
 			&ucli.BoolFlag{Name: "skip-nodes", Usage: "leave out the way from nodes to pods"},
 			&ucli.BoolFlag{Name: "skip-services", Usage: "leave out the services of the other clusters, by address and by name, and the one of all clusters"},
@@ -34,8 +36,10 @@ func verifyCommand(files fs.FS) *ucli.Command {
 	}
 }
 
-// defaultTestImage is that of roles/tunnel.
-const defaultTestImage = "localhost/sdn-tunnel/test-app:dev"
+// testImage is the inventory's; by default that of roles/verify.
+func testImage(inv inventory.Inventory) string {
+	return inv.String("test_image", "localhost/sdn-tunnel/test-app:"+inv.String("sdn_tunnel_version", "dev"))
+}
 
 func runVerify(c *ucli.Context, files fs.FS) error {
 	write, err := verifyWriter(c)
@@ -51,14 +55,16 @@ func runVerify(c *ucli.Context, files fs.FS) error {
 		Namespace: c.String("namespace"), TunnelNamespace: inv.String("namespace", verify.DefaultTunnelNamespace),
 		Image: c.String("image"), PullPolicy: inv.String("image_pull_policy", ""),
 		Baseline: c.Bool("baseline"), SkipNodes: c.Bool("skip-nodes"), Keep: c.Bool("keep"),
-		ReadyTimeout: c.Duration("timeout"), Progress: verifyProgress(c.App.ErrWriter),
+		TransferBytes: c.Int64("transfer"), ReadyTimeout: c.Duration("timeout"), Progress: verifyProgress(c.App.ErrWriter),
 	}
-	o.Services = inv.String("service_proxy", "nftables") != "none" && !c.Bool("skip-services")
-	o.Names = o.Services && inv.Bool("dns_enabled", true) && inv.String("dns_forward", "auto") != "manual"
-	o.ClusterSet = o.Names && inv.Bool("dns_clusterset", true)
+	services := !c.Bool("skip-services")
+	forwarded := inv.Bool("dns_enabled", true) && inv.String("dns_forward", "auto") != "manual"
+	o.Services = services && inv.String("service_proxy", "nftables") != "none"
+	o.Names = o.Services && forwarded
+	o.ClusterSet = services && forwarded && inv.Bool("dns_clusterset", true) // the cluster's own proxy balances it
 	o.Patience = c.Duration("patience")
 	if o.Image == "" {
-		o.Image = inv.String("test_image", defaultTestImage)
+		o.Image = testImage(inv)
 	}
 	for _, m := range members {
 		o.Clusters = append(o.Clusters, verify.Member{Name: m.name, Config: m.access.Config})
@@ -83,7 +89,7 @@ func verifyWriter(c *ucli.Context) (func(verify.Report) error, error) {
 	case "json":
 		return func(r verify.Report) error { return r.WriteJSON(c.App.Writer) }, nil
 	}
-	return nil, fmt.Errorf("--output %q: want table or json", c.String("output"))
+	return nil, usage("--output %q: want table or json", c.String("output"))
 }
 
 func writeJUnit(path string, r verify.Report) error {

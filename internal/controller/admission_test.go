@@ -3,10 +3,10 @@ package controller_test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 
+	networkv1 "github.com/openshift/api/network/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -30,7 +30,8 @@ func (m *member) template(name string, change func(*unstructured.Unstructured)) 
 		m.t.Fatal(err)
 	}
 	for _, o := range apitest.Template(m.t, path, map[string]any{"tunnel_appname": "sdn-tunnel", "tunnel_namespace": namespace,
-		"tunnel_service_account_name": "sdn-tunnel", "tunnel_cluster": m.name}) {
+		"tunnel_service_account_name": "sdn-tunnel", "tunnel_cluster": m.name,
+		"tunnel_plan": map[string]any{"attachment": m.attachment}}) {
 		if change != nil {
 			change(o)
 		}
@@ -70,6 +71,9 @@ type attempt struct {
 	refusal             string // empty: it may
 }
 
+// onlyItsOwn refuses a host subnet.
+const onlyItsOwn = "hostSubnets of node e1 may only be what the cluster gave it: [10.128.0.0/23]"
+
 // attempts are those of the agent on node e1, which is to be told from others.
 var attempts = []attempt{
 	{name: "its own addresses", object: "east.e1", patch: `{"spec":{"nodeAddresses":["192.168.50.11"]}}`},
@@ -86,6 +90,11 @@ var attempts = []attempt{
 	{name: "a finalizer", object: "east.e1", patch: `{"metadata":{"finalizers":["example.com/stuck"]}}`, refusal: "an agent does not touch finalizers"},
 	{name: "an owner", object: "east.e1", patch: `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"e1","uid":"x"}]}}`,
 		refusal: "an agent does not touch ownerReferences"},
+	{name: "its own host subnet", object: "east.e1", patch: `{"spec":{"hostSubnets":["10.128.0.0/23"]}}`},
+	{name: "another node's host subnet", object: "east.e1", patch: `{"spec":{"hostSubnets":["10.128.2.0/23"]}}`, refusal: onlyItsOwn},
+	{name: "both host subnets", object: "east.e1", patch: `{"spec":{"hostSubnets":["10.128.0.0/23","10.128.2.0/23"]}}`, refusal: onlyItsOwn},
+	{name: "a part of a host subnet", object: "east.e1", patch: `{"spec":{"hostSubnets":["10.128.0.0/24"]}}`, refusal: onlyItsOwn},
+	{name: "no host subnet", object: "east.e1", patch: `{"spec":{"hostSubnets":null}}`},
 	{name: "annotations", object: "east.e1", patch: `{"metadata":{"annotations":{"a":"b"}}}`},
 	{name: "a new node of another", object: "east.e9", create: true, refusal: "may only write the TunnelNode east.e1"},
 }
@@ -102,7 +111,8 @@ func (m *member) attemptAll(t *testing.T, identity map[string]string) {
 	}
 	m.attempt(t, agent, attempt{object: "east.e1", create: true, patch: `{"spec":{"gateway":true}}`, refusal: "gateway is the controller's to write"})
 	m.attempt(t, agent, attempt{object: "east.e1", create: true, patch: `{"metadata":{"labels":{"a":"b"}}}`, refusal: "an agent does not touch labels"})
-	m.attempt(t, agent, attempt{object: "east.e1", create: true})
+	m.attempt(t, agent, attempt{object: "east.e1", create: true, patch: `{"spec":{"hostSubnets":["10.128.2.0/23"]}}`, refusal: onlyItsOwn})
+	m.attempt(t, agent, attempt{object: "east.e1", create: true, patch: `{"spec":{"hostSubnets":["10.128.0.0/23"]}}`})
 	if err := m.Delete(t.Context(), &v1alpha1.TunnelNode{ObjectMeta: metav1.ObjectMeta{Name: "east.e1"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -131,31 +141,47 @@ func (m *member) attempt(t *testing.T, agent client.Client, a attempt) {
 	}
 }
 
-// grantAgents gives the agents the rights that the deploy gives them.
+// sdnMember is a cluster of OpenShift SDN.
+func sdnMember(t *testing.T, name string) *member {
+	t.Helper()
+	m := newMember(t, name, "../agent/testdata/hostsubnets.yaml")
+	m.attachment = "ovs"
+	return m
+}
+
+// grantAgents makes two nodes, and gives the agents the rights that the deploy gives them.
 func (m *member) grantAgents() {
 	m.t.Helper()
 	m.grant("agent-rbac.yml.j2", agents)
-	m.create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "e1"}})
+	for name, subnet := range map[string]string{"e1": "10.128.0.0/23", "e2": "10.128.2.0/23"} {
+		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{PodCIDR: subnet, PodCIDRs: []string{subnet}}}
+		if m.attachment == "ovs" { // what matters there is the HostSubnet
+			n.Spec = corev1.NodeSpec{}
+			m.create(&networkv1.HostSubnet{ObjectMeta: metav1.ObjectMeta{Name: name}, Host: name, HostIP: "192.0.2.1", Subnet: subnet})
+		}
+		m.create(n)
+	}
 }
 
 // TestAdmissionPolicy: the policy refuses what the table says.
 func TestAdmissionPolicy(t *testing.T) {
-	m := newMember(t, "east")
+	m := sdnMember(t, "east")
 	m.grantAgents()
 	m.tunnels()
 	m.template("admission.yml.j2", nil)
 	agent := m.agent(map[string]string{"node-name": "e1"})
-	eventually(t, "the policy is in force", m.refused(agent, "east.e2"))
+	eventually(t, "the policy is in force", m.refused(agent, "east.e2", `{"spec":{"nodeAddresses":["192.168.50.66"]}}`))
+	eventually(t, "that of host subnets, too", m.refused(agent, "east.e1", `{"spec":{"hostSubnets":["10.128.2.0/23"]}}`))
 	m.attemptAll(t, map[string]string{"node-name": "e1"})
 	m.attempt(t, m.agent(nil), attempt{object: "east.e2", patch: `{"spec":{"nodeAddresses":[]}}`, refusal: "names no node"})
 }
 
-// refused waits until an agent's write of another's node is refused.
-func (m *member) refused(agent client.Client, name string) func() string {
+// refused waits until an agent's write is refused.
+func (m *member) refused(agent client.Client, name, patch string) func() string {
 	return func() string {
 		err := agent.Patch(m.t.Context(), &v1alpha1.TunnelNode{ObjectMeta: metav1.ObjectMeta{Name: name}},
-			client.RawPatch(types.MergePatchType, []byte(`{"spec":{"nodeAddresses":["192.168.50.66"]}}`)), client.DryRunAll)
-		if err == nil || !strings.Contains(err.Error(), "may only write") {
+			client.RawPatch(types.MergePatchType, []byte(patch)), client.DryRunAll)
+		if err == nil || !strings.Contains(err.Error(), "may only") {
 			return fmt.Sprint(err)
 		}
 		return ""
@@ -166,15 +192,18 @@ func (m *member) refused(agent client.Client, name string) func() string {
 // same, also by the pod of a token that names no node; without a controller nothing is
 // written, and all can be deleted.
 func TestAdmissionWebhook(t *testing.T) {
-	m := newMember(t, "east")
+	t.Run("OpenShift SDN", func(t *testing.T) { admissionWebhook(t, sdnMember(t, "east")) })
+	t.Run("another network", func(t *testing.T) { admissionWebhook(t, newMember(t, "east")) })
+}
+
+func admissionWebhook(t *testing.T, m *member) {
 	m.grantAgents()
 	m.tunnels()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := apitest.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	port := int(ports[0])
 	m.webhook = controller.WebhookOptions{Port: port, Service: "sdn-tunnel-webhook", Configuration: "sdn-tunnel-agent",
 		AgentServiceAccount: "sdn-tunnel", Names: []string{"127.0.0.1"}}
 	m.template("admission-webhook.yml.j2", func(o *unstructured.Unstructured) { // there is no network of services here
@@ -191,7 +220,7 @@ func TestAdmissionWebhook(t *testing.T) {
 		}
 	}()
 	agent := m.agent(map[string]string{"node-name": "e1"})
-	eventually(t, "the webhook is in force", m.refused(agent, "east.e2"))
+	eventually(t, "the webhook is in force", m.refused(agent, "east.e2", `{"spec":{"nodeAddresses":["192.168.50.66"]}}`))
 
 	t.Run("by node", func(t *testing.T) { m.attemptAll(t, map[string]string{"node-name": "e1"}) })
 	t.Run("by pod", func(t *testing.T) { byPod(t, m) })

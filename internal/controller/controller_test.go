@@ -104,6 +104,7 @@ func TestTwoMembers(t *testing.T) {
 		eventually(t, "condition", east.condition("west", v1alpha1.ConditionReachable, metav1.ConditionTrue, ""))
 	})
 	t.Run("an identity that is revoked is named in plain words", func(t *testing.T) { revoked(t, east, west) })
+	t.Run("events on the member say it all", func(t *testing.T) { eventsSay(t, east) })
 	t.Run("a member that leaves takes its mirrors along", func(t *testing.T) {
 		if err := east.Delete(t.Context(), &v1alpha1.LinkedCluster{ObjectMeta: metav1.ObjectMeta{Name: "west"}}); err != nil {
 			t.Fatal(err)
@@ -151,6 +152,40 @@ func revoked(t *testing.T, east, west *member) {
 		t.Fatal(err)
 	}
 	eventually(t, "condition", east.condition("west", v1alpha1.ConditionReachable, metav1.ConditionTrue, ""))
+}
+
+// eventsSay: what happened to west, as `kubectl describe linkedcluster west` finds it.
+func eventsSay(t *testing.T, east *member) {
+	var lc v1alpha1.LinkedCluster
+	if err := east.Get(t.Context(), client.ObjectKey{Name: "west"}, &lc); err != nil {
+		t.Fatal(err)
+	}
+	lines := ""
+	eventually(t, "events", func() string {
+		var all corev1.EventList
+		if err := east.List(t.Context(), &all, client.MatchingFields{"involvedObject.kind": "LinkedCluster",
+			"involvedObject.name": "west", "involvedObject.uid": string(lc.UID)}); err != nil {
+			t.Fatal(err)
+		}
+		lines = ""
+		for _, e := range all.Items {
+			lines += e.Type + " " + e.Reason + ": " + e.Message + "\n"
+		}
+		for _, want := range []string{"Warning Unreachable: ", "Warning Refused: ", "Normal Reachable: the API server answers again",
+			"Normal AccessRenewed: west is read with a new token, until 20"} {
+			if !strings.Contains(lines, want) {
+				return want + " is not in\n" + lines
+			}
+		}
+		return ""
+	})
+	t.Logf("%d events:\n%s", strings.Count(lines, "\n"), lines)
+	if strings.Contains(lines, "NoAccess") {
+		t.Error("a member that was not looked at yet was said to have no access")
+	}
+	if strings.Contains(lines, "eyJ") || strings.Count(lines, "\n") > 15 {
+		t.Error("too many, or one has a token")
+	}
 }
 
 func onlyReads(t *testing.T, east *member) {

@@ -64,16 +64,18 @@
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes,verbs=get;list;watch;create;patch;delete
 //	+kubebuilder:rbac:groups=sdntunnel.io,resources=tunnelnodes/status,verbs=patch
 //	+kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=sdn-tunnel-agent,verbs=get;patch
+//	+kubebuilder:rbac:groups=network.openshift.io,resources=hostsubnets,verbs=get
 //	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=pods,verbs=get
 //	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=services,verbs=create;patch;delete
 //	+kubebuilder:rbac:groups="",namespace=sdn-tunnel,resources=secrets,verbs=get;list;watch;patch
 //	+kubebuilder:rbac:groups=coordination.k8s.io,namespace=sdn-tunnel,resources=leases,verbs=get;create;update
 //	+kubebuilder:rbac:groups="";events.k8s.io,namespace=sdn-tunnel,resources=events,verbs=create;patch
+//	+kubebuilder:rbac:groups=events.k8s.io,namespace=default,resources=events,verbs=create
 //
 // endpointslices/restricted is what OpenShift asks for where an endpoint lies in the
 // cluster's own networks; slices are written outside of the namespace of sdn-tunnel for
 // headless imports only, and where there are admission policies (API servers from 1.30 on)
 // one holds it to that. The Secrets are made by the deploy and only renewed here.
-// Those on pods and the webhook's configuration are given only where the controller
-// serves the admission webhook (package admission).
+// Those on pods, host subnets and the webhook's configuration are given only where the
+// controller serves the admission webhook (package admission).
 package controller

@@ -2,13 +2,14 @@ package controller_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	networkv1 "github.com/openshift/api/network/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,15 +44,20 @@ type member struct {
 	probes string
 	// webhook is the admission webhook that the controller serves, if any.
 	webhook controller.WebhookOptions
+	// attachment is how tunnels are wired to the pod network, "host" or "ovs".
+	attachment string
+	// exportedOnly: nothing here balances the services of others.
+	exportedOnly bool
 	client.Client
 }
 
-func newMember(t *testing.T, name string) *member {
+// newMember is a cluster that has the definitions of more kinds.
+func newMember(t *testing.T, name string, more ...string) *member {
 	t.Helper()
-	api := apitest.Start(t, mcsDefinitions...)
-	c := api.Client(t, clientgoscheme.AddToScheme, v1alpha1.AddToScheme, mcsv1alpha1.Install)
-	m := &member{t: t, name: name, api: api, Client: c}
-	m.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+	api := apitest.Start(t, append(more, mcsDefinitions...)...)
+	c := api.Client(t, clientgoscheme.AddToScheme, v1alpha1.AddToScheme, mcsv1alpha1.Install, networkv1.Install)
+	m := &member{t: t, name: name, api: api, attachment: "host", Client: c}
+	m.api.Namespaces(t, namespace)
 	m.grant("controller.yml.j2", user)
 	return m
 }
@@ -116,19 +122,18 @@ func (m *member) run() (stop func()) {
 // start runs the controller until the function that it returns is called.
 func (m *member) start(annotations map[string]string) (stop func()) {
 	m.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := apitest.FreePorts(1)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.probes = l.Addr().String()
-	l.Close()
+	m.probes = fmt.Sprintf("127.0.0.1:%d", ports[0])
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
 		done <- controller.Run(ctx, m.api.User(m.t, user), controller.Options{
 			Options: nodeservice.Options{Cluster: m.name, Namespace: namespace, Type: nodeservice.NodePort, TunnelPort: 5555,
 				Annotations: annotations},
-			Webhook: m.webhook, MetricsAddress: m.probes, LeaderElection: true, Log: slog.New(slog.NewTextHandler(m.t.Output(), nil)).With("member", m.name),
+			Webhook: m.webhook, ExportedOnly: m.exportedOnly, MetricsAddress: m.probes, LeaderElection: true, Log: slog.New(slog.NewTextHandler(m.t.Output(), nil)).With("member", m.name),
 		})
 	}()
 	return func() {

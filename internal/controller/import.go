@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,7 +45,20 @@ type imports struct {
 	// writer has the rate of many writes.
 	writer             client.Client
 	cluster, namespace string
-	log                *slog.Logger
+	// foreign are those that there are not, as somebody else's have their names; status is
+	// told of them.
+	foreign *names
+	// shares are what the other members' have of the own service networks.
+	shares *shares
+	// remembered: those of before this process are in it.
+	remembering sync.Mutex
+	remembered  bool
+	queue       notifier // lets imports be looked at again
+	// changedBy is, by request, the member whose mirror of the service changed last: imports
+	// wait in its line. What the own cluster does has a line of its own.
+	changedBy sync.Map
+	status    *notifier
+	log       *slog.Logger
 }
 
 func (r *imports) setup(mgr ctrl.Manager) error {
@@ -57,8 +71,10 @@ func (r *imports) watch(mgr ctrl.Manager) error {
 		Watches(&mcsv1alpha1.ServiceExport{}, &handler.EnqueueRequestForObject{}).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.byService)).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.bySlice)).
+		Watches(&v1alpha1.LinkedCluster{}, handler.EnqueueRequestsFromMapFunc(r.byOwnCluster), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(&r.queue).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.byNamespace), builder.WithPredicates(comesOrGoes)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: importWriters, SkipNameValidation: new(true)}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: importWriters, NewQueue: newTurns(r.changer).queue, SkipNameValidation: new(true)}).
 		Complete(r)
 }
 
@@ -102,7 +118,9 @@ func (r *imports) ifExported(ctx context.Context, namespace, name string) []reco
 
 func (r *imports) bySlice(ctx context.Context, o client.Object) []reconcile.Request {
 	if id, ok := mirrorOf(o); ok && o.GetNamespace() == r.namespace {
-		return importRequest(id.Namespace, id.Name)
+		all := importRequest(id.Namespace, id.Name)
+		r.changedBy.Store(all[0], id.Cluster)
+		return all
 	}
 	if id, ok := importOf(o, r.namespace); ok {
 		return importRequest(id.Namespace, id.Name)
@@ -111,6 +129,13 @@ func (r *imports) bySlice(ctx context.Context, o client.Object) []reconcile.Requ
 		return r.ifExported(ctx, o.GetNamespace(), name)
 	}
 	return nil
+}
+
+// changer is whose turn it is when it is the request's.
+func (r *imports) changer(q reconcile.Request) string {
+	member, _ := r.changedBy.Load(q)
+	name, _ := member.(string)
+	return name
 }
 
 // byNamespace are all services of the namespace that are exported here or shared elsewhere.
@@ -150,21 +175,21 @@ func (r *imports) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	is := &mcsv1alpha1.ServiceImport{}
+	is, foreign := &mcsv1alpha1.ServiceImport{}, false
 	if err := r.Get(ctx, req.NamespacedName, is); apierrors.IsNotFound(err) {
 		is = nil
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("read ServiceImport %s: %w", req, err)
 	} else if _, ours := importOf(is, r.namespace); !ours {
-		if plan.wanted {
-			r.log.Warn("somebody else's ServiceImport has the name: this service is not imported", "import", id.String())
-		}
+		foreign = plan.wanted
 		is, plan.wanted = nil, false
 	}
-	if plan.wanted {
-		err = r.write(ctx, id, plan, is)
-	} else {
-		err = r.remove(ctx, id, is)
+	if r.foreign.set(id.Namespace+"/"+id.Name, foreign) {
+		r.status.notify(statusKey)
+	}
+	if err = r.make(ctx, id, plan, is); err == nil && !plan.wanted {
+		r.changedBy.Delete(req)
+		r.leave(id)
 	}
 	if behind := (behindError{}); errors.As(err, &behind) {
 		return reconcile.Result{RequeueAfter: importWriteAgain}, nil
@@ -172,9 +197,26 @@ func (r *imports) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		return reconcile.Result{}, err
 	}
 	if facts.export != nil {
-		return reconcile.Result{}, tell(ctx, r.Client, facts.export, clusterset.ConflictCondition(plan.conflicts), v1alpha1.ManagerImports, sameConflict)
+		_, exported := ownExport(facts, r.cluster)
+		return reconcile.Result{}, tell(ctx, r.Client, facts.export, v1alpha1.ManagerImports,
+			saying{clusterset.ConflictCondition(plan.conflicts), sameConflict},
+			saying{exportReady(id, exported, foreign), sameReadiness})
 	}
 	return reconcile.Result{}, nil
+}
+
+// make makes what is planned, as far as there is room.
+func (r *imports) make(ctx context.Context, id clusterset.ID, p importPlan, is *mcsv1alpha1.ServiceImport) error {
+	if p.wanted {
+		ok, err := r.room(ctx, id, p)
+		if err != nil {
+			return err
+		}
+		if ok {
+			return r.write(ctx, id, p, is)
+		}
+	}
+	return r.remove(ctx, id, is)
 }
 
 // facts reads what the caches have of the service; the rest of the cluster costs nothing.

@@ -114,7 +114,7 @@ func TestImports(t *testing.T) {
 		lc.Spec.ServiceCIDRs = []v1alpha1.CIDR{"172.30.0.0/16"}
 		m.update(&lc)
 	}
-	west.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demo}})
+	west.api.Namespaces(t, demo)
 	stop := east.run()
 	west.run()
 	west.service(demo, "web")
@@ -140,7 +140,7 @@ func TestImports(t *testing.T) {
 			return ""
 		})
 	})
-	step("the namespace comes", func() { east.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demo}}) }, line("west"), ofWest)
+	step("the namespace comes", func() { east.api.Namespaces(t, demo) }, line("west"), ofWest)
 	t.Run("what it costs", func(t *testing.T) { weighed(t, east) })
 	step("a service that is not exported", func() {
 		east.service(demo, "web")
@@ -170,6 +170,7 @@ func TestImports(t *testing.T) {
 		stop = east.run()
 	})
 	east.exportSays("web", "Valid", metav1.ConditionFalse, "NoService", "there is no Service demo/web")
+	east.exportSays("web", "Ready", metav1.ConditionFalse, "Pending", "the condition Valid says why")
 	t.Run("headless", func(t *testing.T) { importHeadless(t, east, west) })
 	t.Run("somebody else's import", func(t *testing.T) { importForeign(t, east, west) })
 }
@@ -179,7 +180,7 @@ func TestImports(t *testing.T) {
 func TestImportsOfAMemberThatIsAway(t *testing.T) {
 	east, west := twoMembers(t)
 	for _, m := range []*member{east, west} {
-		m.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demo}})
+		m.api.Namespaces(t, demo)
 	}
 	west.service(demo, "web")
 	west.slice(demo, "web", "web-w", at("10.132.0.5", true))
@@ -314,7 +315,7 @@ func importForeign(t *testing.T, east, west *member) {
 	theirs := &mcsv1alpha1.ServiceImport{ObjectMeta: metav1.ObjectMeta{Namespace: demo, Name: "web"},
 		Spec: mcsv1alpha1.ServiceImportSpec{Type: mcsv1alpha1.ClusterSetIP, Ports: []mcsv1alpha1.ServicePort{{Port: 1}}, IPs: []string{"10.9.9.9"}}}
 	east.create(theirs)
-	east.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "evil"}})
+	east.api.Namespaces(t, "evil")
 	forged := east.mirrors()
 	east.create(&discoveryv1.EndpointSlice{AddressType: discoveryv1.AddressTypeIPv4,
 		ObjectMeta: metav1.ObjectMeta{Namespace: "evil", Name: "forged", Labels: clusterset.ID{Namespace: demo, Name: "web"}.Labels()}})
@@ -326,10 +327,24 @@ func importForeign(t *testing.T, east, west *member) {
 	}
 	west.export("web")
 	eventually(t, "west", west.importing("demo/web ClusterSetIP http:80 west", "sdn-tunnel web of west http:8080 10.132.0.9"))
-	time.Sleep(2 * time.Second)
+	west.exportSays("web", "Ready", metav1.ConditionTrue, "Ready", "")
+	eventually(t, "people are told", east.condition("east", v1alpha1.ConditionServicesImported, metav1.ConditionFalse, "have their names; delete these, or end the exports: demo/web"))
+	east.service(demo, "web")
+	east.exportSays("web", "Ready", metav1.ConditionFalse, "NameTaken", "did not make the ServiceImport demo/web")
+	east.exportSays("web", "Conflict", metav1.ConditionFalse, "NoConflicts", "")
 	var is mcsv1alpha1.ServiceImport
 	if err := east.Get(t.Context(), client.ObjectKeyFromObject(theirs), &is); err != nil || is.ResourceVersion != theirs.ResourceVersion {
 		t.Errorf("somebody else's ServiceImport is %+v, %v", is, err)
 	}
 	eventually(t, "nothing of ours", east.importing("evil web of "))
+
+	east.delete(theirs)
+	eventually(t, "what stood in the way is gone", east.condition("east", v1alpha1.ConditionServicesImported, metav1.ConditionTrue, ""))
+	east.exportSays("web", "Ready", metav1.ConditionTrue, "Ready", "")
+	eventually(t, "imported", func() string {
+		if got := east.imported(); !strings.Contains(got, "demo/web ClusterSetIP http:80 east west") {
+			return got
+		}
+		return ""
+	})
 }

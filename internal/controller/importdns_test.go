@@ -2,7 +2,6 @@ package controller_test
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
 
@@ -29,7 +27,7 @@ import (
 func TestImportsByName(t *testing.T) {
 	m := newMember(t, "east")
 	ask := m.coredns()
-	m.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demo}})
+	m.api.Namespaces(t, demo)
 	m.run()
 	own := m.service(demo, "web")
 	db := clusterset.ID{Namespace: demo, Name: "db"}
@@ -84,12 +82,11 @@ func (m *member) coredns() (ask func(kind, name string) string) {
 	for _, o := range given.Objects("coredns", namespace) {
 		m.create(o)
 	}
-	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	ports, err := apitest.FreePorts(1)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	server := netip.MustParseAddrPort(l.LocalAddr().String())
-	l.Close()
+	server := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), ports[0])
 	file := filepath.Join(m.t.TempDir(), "Corefile")
 	if err := os.WriteFile(file, []byte(m.corefile(server.Port())), 0o600); err != nil {
 		m.t.Fatal(err)

@@ -32,6 +32,9 @@ type importPlan struct {
 	wanted bool
 	made   clusterset.Import
 	slices []*discoveryv1.EndpointSlice
+	// exports are all that there are, the oldest first; own: one is the own cluster's.
+	exports []clusterset.Export
+	own     bool
 	// conflicts are the own export's.
 	conflicts []clusterset.Conflict
 }
@@ -46,6 +49,10 @@ func planImport(id clusterset.ID, k importFacts, cluster, namespace string) (imp
 		exports, sources[cluster] = append(exports, own), k.slices
 	}
 	p := importPlan{wanted: k.namespace && len(exports) > 0 && id.Namespace != namespace}
+	slices.SortFunc(exports, func(a, b clusterset.Export) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Cluster, b.Cluster))
+	})
+	p.exports, p.own = exports, slices.ContainsFunc(exports, func(e clusterset.Export) bool { return e.Cluster == cluster })
 	made, conflicts := clusterset.Merge(exports)
 	p.made, p.conflicts = made, conflicts[cluster]
 	if p.wanted {

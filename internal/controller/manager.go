@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
+	networkv1 "github.com/openshift/api/network/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -26,6 +29,7 @@ import (
 	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/events"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nodeservice"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/serve"
@@ -39,6 +43,9 @@ type Options struct {
 	nodeservice.Options
 	MetricsAddress string // "0": none; serves /metrics, /healthz and /readyz
 	LeaderElection bool
+	// ExportedOnly: nothing here balances the other members' services, so that of these only
+	// the exported ones are mirrored, for the services of all clusters.
+	ExportedOnly bool
 	// Webhook holds the agents to their own nodes where the API server cannot; its
 	// Port is 0 where it can.
 	Webhook WebhookOptions
@@ -107,9 +114,10 @@ func index(ctx context.Context, i client.FieldIndexer, namespace string) error {
 func setup(ctx context.Context, mgr ctrl.Manager, o Options, beats *pulse) error {
 	c := mgr.GetClient()
 	mirrorQueue, statusQueue := &notifier{}, beats.queue
-	serviceQueue := &notifier{}
+	order := newTurns(memberOf)
+	serviceQueue := &notifier{press: order.press}
 	rs := &remotes{scheme: mgr.GetScheme(), status: statusQueue, mirrors: mirrorQueue, services: serviceQueue,
-		namespace: o.Namespace, ctx: ctx, byName: map[string]*remote{}, broken: map[string]error{}}
+		namespace: o.Namespace, exportedOnly: o.ExportedOnly, ctx: ctx, byName: map[string]*remote{}, broken: map[string]error{}}
 	m := &mirrors{Client: c, cluster: o.Cluster, remotes: rs, queue: mirrorQueue, status: statusQueue, log: o.Log}
 	rs.nodeChanged = m.remoteChanged
 	writer, err := newWriter(mgr)
@@ -117,23 +125,27 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, beats *pulse) error
 		return err
 	}
 	remoteServices := &services{Client: c, writer: writer, cluster: o.Cluster, namespace: o.Namespace, remotes: rs,
-		queue: serviceQueue, status: statusQueue, log: o.Log}
+		queue: serviceQueue, order: order, status: statusQueue, log: o.Log}
+	foreign, taken := &names{}, newShares()
+	host, _ := os.Hostname() // it is the pod's name, for people
+	recorder := events.New(v1alpha1.ManagerController, host, func(ctx context.Context, e *eventsv1.Event) error { return c.Create(ctx, e) }, o.Log)
 	own := &nodes{Client: c, options: o.Options, status: statusQueue, log: o.Log}
 	for _, r := range []interface{ setup(ctrl.Manager) error }{
 		own,
-		&members{Client: c, options: o, remotes: rs, mirrors: mirrorQueue, log: o.Log},
+		&members{Client: c, options: o, remotes: rs, mirrors: mirrorQueue, recorder: recorder, log: o.Log},
 		m,
 		remoteServices,
 		&exports{Client: c, log: o.Log},
-		&imports{Client: c, writer: writer, cluster: o.Cluster, namespace: o.Namespace, log: o.Log},
-		&status{Client: c, options: o, remotes: rs, mirrors: m, services: remoteServices, addresses: &own.addresses, queue: statusQueue, beat: beats.beat},
-		&tokens{Client: c, options: o, log: o.Log},
+		&imports{Client: c, writer: writer, cluster: o.Cluster, namespace: o.Namespace, foreign: foreign, shares: taken, status: statusQueue, log: o.Log},
+		&status{Client: c, options: o, remotes: rs, mirrors: m, services: remoteServices, addresses: &own.addresses, foreign: foreign, shares: taken,
+			queue: statusQueue, beat: beats.beat, news: news{recorder: recorder}},
+		&tokens{Client: c, options: o, recorder: recorder, log: o.Log},
 	} {
 		if err := r.setup(mgr); err != nil {
 			return fmt.Errorf("set up the controller: %w", err)
 		}
 	}
-	runnables := []manager.Runnable{rs, beats}
+	runnables := []manager.Runnable{rs, beats, recorder}
 	if o.Webhook.Port != 0 {
 		runnables = append(runnables, o.webhook(mgr)...)
 	}
@@ -148,7 +160,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, beats *pulse) error
 // newManager caches no more than what the reconcilers read.
 func newManager(cfg *rest.Config, o Options, beats *pulse) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
-	kinds := runtime.NewSchemeBuilder(clientgoscheme.AddToScheme, v1alpha1.AddToScheme, mcsv1alpha1.Install)
+	kinds := runtime.NewSchemeBuilder(clientgoscheme.AddToScheme, v1alpha1.AddToScheme, mcsv1alpha1.Install, networkv1.Install)
 	if err := kinds.AddToScheme(scheme); err != nil {
 		return nil, err
 	}

@@ -1,8 +1,11 @@
 package controller
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,9 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"fmt"
-
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/events"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/peeraccess"
 )
 
@@ -24,10 +26,11 @@ import (
 // the Secret with the access come, change and go.
 type members struct {
 	client.Client
-	options Options
-	remotes *remotes
-	mirrors *notifier
-	log     *slog.Logger
+	options  Options
+	remotes  *remotes
+	mirrors  *notifier
+	recorder *events.Recorder
+	log      *slog.Logger
 }
 
 func (r *members) setup(mgr ctrl.Manager) error {
@@ -73,7 +76,12 @@ func (r *members) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		r.remotes.drop(lc.Name, err)
 		return reconcile.Result{}, nil
 	}
+	was := cmp.Or(r.remotes.life(lc.Name), lc.Status.Access) // that is of an earlier process
 	r.remotes.live(lc.Name, token)
+	if was != nil && !was.Expires.Time.Equal(token.Expiry) {
+		r.recorder.Say(accessEvent(&lc, "AccessRenewed", false, fmt.Sprintf("%s is read with a new token, until %s",
+			lc.Name, token.Expiry.UTC().Format(time.RFC3339))))
+	}
 	r.log.Info("watching a member", "cluster", lc.Name, "server", cfg.Host, "token", token.String())
 	return reconcile.Result{}, r.remotes.ensure(lc.Name, string(secret.UID)+"/"+secret.ResourceVersion, cfg)
 }

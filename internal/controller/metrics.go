@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/metricset"
@@ -19,6 +20,8 @@ var (
 		"What members say and is refused at the moment, by reason.", "cluster", "reason")
 	remoteReachable = set.Gauge("member_reachable",
 		"1 while the member's API server answers, else 0.", "cluster")
+	memberHeard = set.Gauge("member_heard_timestamp_seconds",
+		"When the member's API server last answered, in Unix time, half a minute late at most: what is known of its nodes, services and names may be as old.", "cluster")
 	servicesKnown = set.Gauge("member_services",
 		"Services of another member that are mirrored here.", "cluster")
 	serviceSlices = set.Gauge("member_service_slices",
@@ -35,7 +38,10 @@ var (
 		"When the access to a member ends, in Unix time.", "cluster")
 )
 
+// perMember are those that have one value for each member.
+var perMember = []*prometheus.GaugeVec{nodesKnown, remoteReachable, memberHeard, servicesKnown, serviceSlices, endpointsLeftOut, servicesStale, tokenExpiry}
+
 func init() {
 	metrics.Registry.MustRegister(nodesKnown, refusedObjects, remoteReachable, tokenExpiry,
-		servicesKnown, serviceSlices, endpointsLeftOut, servicesStale, serviceWrites, importWrites)
+		memberHeard, servicesKnown, serviceSlices, endpointsLeftOut, servicesStale, serviceWrites, importWrites)
 }

@@ -39,6 +39,7 @@ type health struct {
 	watchErr error // why they are not watched at the moment
 	probeErr error // why it does not answer
 	declared *v1alpha1.LinkedClusterSpec
+	heard    time.Time // when it last answered a probe; zero: not since the start
 	// brokenErr is why a watch broke off, at brokenAt. It is shown for a while, as the
 	// next watch begins well.
 	brokenErr error
@@ -152,9 +153,9 @@ func (r *remote) probe(ctx context.Context) {
 		r.set(func(h *health) {
 			switch {
 			case err == nil:
-				h.probeErr, h.declared = nil, &lc.Spec
+				h.probeErr, h.declared, h.heard = nil, &lc.Spec, time.Now()
 			case apierrors.IsNotFound(err):
-				h.probeErr, h.declared = nil, nil // it answers, but is not deployed (yet)
+				h.probeErr, h.declared, h.heard = nil, nil, time.Now() // it answers, but is not deployed (yet)
 			default:
 				h.probeErr = r.explain(err)
 			}

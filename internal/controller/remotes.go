@@ -30,6 +30,8 @@ type remotes struct {
 	services *notifier
 	// namespace is that of sdn-tunnel.
 	namespace string
+	// exportedOnly: only services with a ServiceExport are of use here.
+	exportedOnly bool
 	// nodeChanged is told of one node of a member.
 	nodeChanged func(cluster, name string)
 
@@ -79,7 +81,7 @@ func (rs *remotes) ensure(cluster, access string, cfg *rest.Config) error {
 	}
 	r.moved = func() { rs.status.notify(statusKey) }
 	r.catalog = catalog.New(catalog.Options{
-		Cluster: cluster, Namespace: rs.namespace, Reader: r.reader,
+		Cluster: cluster, Namespace: rs.namespace, ExportedOnly: rs.exportedOnly, Reader: r.reader,
 		Changed: func(k catalog.Key) {
 			after := gather
 			if s := r.catalog.Get(k); s != nil && len(s.Slices) == 0 {
@@ -140,12 +142,14 @@ func (rs *remotes) life(cluster string) *v1alpha1.AccessLife {
 	return nil
 }
 
-// notifier puts names into a controller's queue from outside of its caches. It is a
+// notifier puts requests into a controller's queue from outside of its caches. It is a
 // source.Source.
 type notifier struct {
 	mu    sync.Mutex
 	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
-	early []string // before the controller runs
+	early []reconcile.Request // before the controller runs
+	// press is told of what is not idle before it is added; nil: the queue has priorities.
+	press func(reconcile.Request)
 }
 
 // Start takes the controller's queue.
@@ -153,34 +157,37 @@ func (n *notifier) Start(_ context.Context, q workqueue.TypedRateLimitingInterfa
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.queue = q
-	for _, name := range n.early {
-		q.Add(request(name))
+	for _, r := range n.early {
+		q.Add(r)
 	}
 	n.early = nil
 	return nil
 }
 
-func (n *notifier) notify(name string) { n.add(name, priorityqueue.AddOpts{}) }
+func (n *notifier) notify(name string) { n.add(request(name), priorityqueue.AddOpts{}) }
 
 // soon gathers what is said of a name within the time into one.
 func (n *notifier) soon(name string, after time.Duration) {
-	n.add(name, priorityqueue.AddOpts{After: after})
+	n.add(request(name), priorityqueue.AddOpts{After: after})
 }
 
 // idle lets what others say go first.
 func (n *notifier) idle(name string) {
-	n.add(name, priorityqueue.AddOpts{Priority: new(handler.LowPriority)})
+	n.add(request(name), priorityqueue.AddOpts{Priority: new(handler.LowPriority)})
 }
 
-func (n *notifier) add(name string, o priorityqueue.AddOpts) {
+func (n *notifier) add(r reconcile.Request, o priorityqueue.AddOpts) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.press != nil && o.Priority == nil {
+		n.press(r)
+	}
 	switch q := n.queue.(type) {
 	case nil:
-		n.early = append(n.early, name)
+		n.early = append(n.early, r)
 	case priorityqueue.PriorityQueue[reconcile.Request]:
-		q.AddWithOpts(o, request(name))
+		q.AddWithOpts(o, r)
 	default:
-		q.AddAfter(request(name), o.After)
+		q.AddAfter(r, o.After)
 	}
 }

@@ -36,11 +36,16 @@ const (
 	gatherNew = 300 * time.Millisecond
 	// Mirrors are written by so many at once, and so many a second: 10,000 services come
 	// within a minute, and the API server has time for others.
-	serviceWriters     = 8
-	serviceWriteRate   = 200
-	serviceWriteBurst  = 400
-	serviceWriteAgain  = time.Second
-	serviceStatusDelay = 2 * time.Second
+	serviceWriters    = 8
+	serviceWriteRate  = 200
+	serviceWriteBurst = 400
+	serviceWriteAgain = time.Second
+	// So many mirrors of one service are written before it is another one's turn, as its
+	// member makes as many slices as it likes; the rest comes after a moment, in which the
+	// cache sees what was written.
+	serviceWritesInARow = 64
+	serviceWriteMore    = 100 * time.Millisecond
+	serviceStatusDelay  = 2 * time.Second
 )
 
 // services keeps, for each service that another member shares, EndpointSlices that mirror
@@ -52,6 +57,7 @@ type services struct {
 	cluster, namespace string
 	remotes            *remotes
 	queue, status      *notifier
+	order              *turns // of what is in the queue
 	tally              tally
 	log                *slog.Logger
 }
@@ -73,7 +79,7 @@ func (r *services) setup(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.LinkedCluster{}, handler.EnqueueRequestsFromMapFunc(byCluster),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(r.queue).
-		WithOptions(controller.Options{MaxConcurrentReconciles: serviceWriters, SkipNameValidation: new(true)}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: serviceWriters, NewQueue: r.order.queue, SkipNameValidation: new(true)}).
 		Complete(r)
 }
 
@@ -94,6 +100,12 @@ func serviceKey(id remoteservice.Identity) string {
 	return id.Cluster + "/" + id.Namespace + "/" + id.Name
 }
 
+// memberOf is the member that a key in the queue is for.
+func memberOf(r reconcile.Request) string {
+	cluster, _, _ := strings.Cut(r.Name, "/")
+	return cluster
+}
+
 // mirrorOf is the service that a mirror is of; not ok: it is none of ours.
 func mirrorOf(o client.Object) (remoteservice.Identity, bool) {
 	l := o.GetLabels()
@@ -104,6 +116,11 @@ func mirrorOf(o client.Object) (remoteservice.Identity, bool) {
 
 // Reconcile handles the service of that key, or all services of a member.
 func (r *services) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	select {
+	case <-ctx.Done(): // the controller ends: what is left in the queue is not to fail one by one
+		return reconcile.Result{}, nil
+	default:
+	}
 	if cluster, all := strings.CutSuffix(req.Name, allServices); all {
 		return reconcile.Result{}, r.fanOut(ctx, cluster)
 	}
@@ -126,10 +143,7 @@ func (r *services) Reconcile(ctx context.Context, req reconcile.Request) (reconc
 		return reconcile.Result{}, err
 	}
 	r.report(id, plan)
-	if again {
-		return reconcile.Result{RequeueAfter: serviceWriteAgain}, nil
-	}
-	return reconcile.Result{}, nil
+	return reconcile.Result{RequeueAfter: again}, nil
 }
 
 // fanOut queues every service of a member, those here and those there.
@@ -175,28 +189,41 @@ func (r *services) plan(ctx context.Context, id remoteservice.Identity) (p mirro
 	return planMirror(id, s, networksOf(&lc), r.namespace), true, nil
 }
 
-// write makes the mirrors of a service equal to want. again: the cache was behind.
-func (r *services) write(ctx context.Context, id remoteservice.Identity, want []*discoveryv1.EndpointSlice) (again bool, err error) {
+// write makes the mirrors of a service equal to want. again, if not 0, is when to go on: the
+// cache was behind, or there are too many for once.
+func (r *services) write(ctx context.Context, id remoteservice.Identity, want []*discoveryv1.EndpointSlice) (again time.Duration, err error) {
 	var here discoveryv1.EndpointSliceList
 	if err := r.List(ctx, &here, client.InNamespace(r.namespace), client.MatchingFields{serviceIndex: serviceKey(id)}, client.UnsafeDisableDeepCopy); err != nil {
-		return false, fmt.Errorf("list the mirrors of service %s: %w", id, err)
+		return 0, fmt.Errorf("list the mirrors of service %s: %w", id, err)
 	}
 	surplus := make(map[string]*discoveryv1.EndpointSlice, len(here.Items))
 	for i := range here.Items {
 		surplus[here.Items[i].Name] = &here.Items[i]
 	}
+	written := 0
 	for _, w := range want {
 		is := surplus[w.Name]
 		delete(surplus, w.Name)
+		if is != nil && sameMirror(is, w) {
+			continue
+		}
+		if written++; written > serviceWritesInARow {
+			return serviceWriteMore, nil
+		}
 		behind, err := r.writeOne(ctx, id, is, w)
 		if err != nil {
-			return false, err
+			return 0, err
 		}
-		again = again || behind
+		if behind {
+			again = serviceWriteAgain
+		}
 	}
 	for _, is := range surplus {
+		if written++; written > serviceWritesInARow {
+			return serviceWriteMore, nil
+		}
 		if err := r.writer.Delete(ctx, is.DeepCopy(), client.Preconditions{UID: &is.UID}); client.IgnoreNotFound(err) != nil {
-			return false, fmt.Errorf("delete the mirror %s of service %s: %w", is.Name, id, err)
+			return 0, fmt.Errorf("delete the mirror %s of service %s: %w", is.Name, id, err)
 		}
 		serviceWrites.WithLabelValues(id.Cluster, "delete").Inc()
 	}

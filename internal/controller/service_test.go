@@ -2,14 +2,16 @@ package controller_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
@@ -118,10 +120,28 @@ func (m *member) showing(want ...string) func() string {
 	}
 }
 
+// metric is what the controller measures of a cluster; 0: nothing.
+func (m *member) metric(name, cluster string) float64 {
+	m.t.Helper()
+	r, err := http.Get("http://" + m.probes + "/metrics")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(body), fmt.Sprintf("\n%s{cluster=%q} ", name, cluster))
+	text, _, _ := strings.Cut(after, "\n")
+	value, _ := strconv.ParseFloat(text, 64)
+	return value
+}
+
 // TestServices: what becomes in east of the services of west.
 func TestServices(t *testing.T) {
 	east, west := twoMembers(t)
-	west.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demo}})
+	west.api.Namespaces(t, demo)
 	api := west.service("default", "api") // default/kubernetes is there already, and stays there
 	west.service(demo, "headless", func(s *corev1.Service) { s.Spec.ClusterIP = corev1.ClusterIPNone })
 	west.service(demo, "elsewhere", func(s *corev1.Service) {
@@ -291,7 +311,7 @@ func hostileServices(t *testing.T, east, west *member, slice *discoveryv1.Endpoi
 // policy is switched live, and a member that leaves takes its mirrors along.
 func TestServicesWhileAMemberIsAway(t *testing.T) {
 	east, west := twoMembers(t)
-	west.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demo}})
+	west.api.Namespaces(t, demo)
 	lines := map[string]string{}
 	for _, name := range []string{"a", "b", "c"} {
 		lines[name] = name + ".demo.west [" + west.service(demo, name) + "] http:80>8080 10.132.0.5"
@@ -324,9 +344,35 @@ func TestServicesWhileAMemberIsAway(t *testing.T) {
 	eventually(t, "synced", east.condition("west", v1alpha1.ConditionServicesSynced, metav1.ConditionTrue, ""))
 
 	t.Run("policy", func(t *testing.T) { policySwitched(t, east, west, lines) })
+	t.Run("nothing here balances services", func(t *testing.T) {
+		stop()
+		east.exportedOnly = true
+		stop = east.run()
+		eventually(t, "no mirrors", east.showing())
+		export := west.export("b")
+		eventually(t, "of what is exported", east.showing(lines["b"]))
+		west.delete(export)
+		stop()
+		east.exportedOnly = false
+		stop = east.run()
+		eventually(t, "all", east.showing(lines["a"], lines["b"]))
+	})
 	t.Run("a member that leaves", func(t *testing.T) {
+		const heard = "sdntunnel_member_heard_timestamp_seconds"
+		eventually(t, "it was heard of late", func() string {
+			if at := east.metric(heard, "west"); time.Since(time.Unix(int64(at), 0)).Abs() > time.Minute {
+				return fmt.Sprint(at)
+			}
+			return ""
+		})
 		east.delete(&v1alpha1.LinkedCluster{ObjectMeta: metav1.ObjectMeta{Name: "west"}})
 		eventually(t, "no mirrors", east.showing())
+		eventually(t, "no metrics", func() string {
+			if at := east.metric(heard, "west"); at != 0 {
+				return fmt.Sprint(at)
+			}
+			return ""
+		})
 	})
 	stop()
 }
@@ -353,56 +399,4 @@ func policySwitched(t *testing.T, east, west *member, lines map[string]string) {
 	eventually(t, "none is any more", east.showing())
 	set(v1alpha1.ExportAll)
 	eventually(t, "all", east.showing(lines["a"], lines["b"]))
-}
-
-// TestServiceExports: the cluster of the export says whether it is valid.
-func TestServiceExports(t *testing.T) {
-	m := newMember(t, "west")
-	m.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demo}})
-	m.service(demo, "there")
-	m.service(demo, "headless", func(s *corev1.Service) { s.Spec.ClusterIP = corev1.ClusterIPNone })
-	m.service(demo, "elsewhere", func(s *corev1.Service) {
-		s.Spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "example.org"}
-	})
-	valid := func(name string, status metav1.ConditionStatus, reason string) func() string {
-		return func() string {
-			var e mcsv1alpha1.ServiceExport
-			if err := m.Get(t.Context(), client.ObjectKey{Namespace: demo, Name: name}, &e); err != nil {
-				return err.Error()
-			}
-			c := meta.FindStatusCondition(e.Status.Conditions, "Valid")
-			if c == nil || c.Status != status || c.Reason != reason || c.Message == "" {
-				return fmt.Sprintf("%+v", c)
-			}
-			return ""
-		}
-	}
-	for _, name := range []string{"there", "headless", "elsewhere", "missing"} {
-		m.create(&mcsv1alpha1.ServiceExport{ObjectMeta: metav1.ObjectMeta{Namespace: demo, Name: name}})
-	}
-	m.run()
-	eventually(t, "a service", valid("there", metav1.ConditionTrue, "Valid"))
-	eventually(t, "a headless one", valid("headless", metav1.ConditionTrue, "Valid"))
-	eventually(t, "ExternalName", valid("elsewhere", metav1.ConditionFalse, "InvalidServiceType"))
-	eventually(t, "no service", valid("missing", metav1.ConditionFalse, "NoService"))
-	m.service(demo, "missing")
-	eventually(t, "the service comes", valid("missing", metav1.ConditionTrue, "Valid"))
-	m.delete(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: demo, Name: "there"}})
-	eventually(t, "the service goes", valid("there", metav1.ConditionFalse, "NoService"))
-
-	// Another controller's condition stays, and its own words for the same are not fought over.
-	var e mcsv1alpha1.ServiceExport
-	if err := m.Get(t.Context(), client.ObjectKey{Namespace: demo, Name: "missing"}, &e); err != nil {
-		t.Fatal(err)
-	}
-	meta.SetStatusCondition(&e.Status.Conditions, metav1.Condition{Type: "Conflict", Status: metav1.ConditionFalse, Reason: "NoConflicts"})
-	meta.SetStatusCondition(&e.Status.Conditions, metav1.Condition{Type: "Valid", Status: metav1.ConditionTrue, Reason: "Fine", Message: "m"})
-	if err := m.Status().Update(t.Context(), &e); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(2 * time.Second)
-	eventually(t, "another's words", valid("missing", metav1.ConditionTrue, "Fine"))
-	if err := m.Get(t.Context(), client.ObjectKey{Namespace: demo, Name: "missing"}, &e); err != nil || len(e.Status.Conditions) != 2 {
-		t.Errorf("%v, %v", e.Status.Conditions, err)
-	}
 }

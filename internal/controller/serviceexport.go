@@ -62,29 +62,44 @@ func (r *exports) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("read Service %s: %w", req, err)
 	}
-	return reconcile.Result{}, tell(ctx, r.Client, &export, validity(req.String(), service), v1alpha1.ManagerExports, sameValidity)
+	return reconcile.Result{}, tell(ctx, r.Client, &export, v1alpha1.ManagerExports, saying{validity(req.String(), service), sameValidity})
 }
 
-// tell puts a condition into an export's status, as one field manager of several, unless
-// it says the same.
-func tell(ctx context.Context, c client.Client, e *mcsv1alpha1.ServiceExport, want metav1.Condition, manager string, same func(is, want metav1.Condition) bool) error {
-	is := meta.FindStatusCondition(e.Status.Conditions, want.Type)
-	if is != nil && is.Status == want.Status && same(*is, want) {
+// saying is a condition that there is to tell. same tells whether one that is there says
+// that already.
+type saying struct {
+	want metav1.Condition
+	same func(is, want metav1.Condition) bool
+}
+
+// tell puts conditions into an export's status, all of them of one field manager, unless
+// they are said already.
+func tell(ctx context.Context, c client.Client, e *mcsv1alpha1.ServiceExport, manager string, all ...saying) error {
+	var conditions []any
+	said := true
+	for _, s := range all {
+		want := s.want
+		want.LastTransitionTime = metav1.Now()
+		if is := meta.FindStatusCondition(e.Status.Conditions, want.Type); is == nil || is.Status != want.Status {
+			said = false
+		} else {
+			said = said && s.same(*is, want)
+			want.LastTransitionTime = is.LastTransitionTime
+		}
+		conditions = append(conditions, map[string]any{
+			"type": want.Type, "status": string(want.Status), "reason": want.Reason, "message": want.Message,
+			"observedGeneration": e.Generation, "lastTransitionTime": want.LastTransitionTime.UTC().Format(time.RFC3339),
+		})
+	}
+	if said {
 		return nil
 	}
-	want.LastTransitionTime = metav1.Now()
-	if is != nil && is.Status == want.Status {
-		want.LastTransitionTime = is.LastTransitionTime
-	}
-	u := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"conditions": []any{map[string]any{
-		"type": want.Type, "status": string(want.Status), "reason": want.Reason, "message": want.Message,
-		"observedGeneration": e.Generation, "lastTransitionTime": want.LastTransitionTime.UTC().Format(time.RFC3339),
-	}}}}}
+	u := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"conditions": conditions}}}
 	u.SetGroupVersionKind(mcsv1alpha1.SchemeGroupVersion.WithKind(mcsv1alpha1.ServiceExportKindName))
 	u.SetNamespace(e.Namespace)
 	u.SetName(e.Name)
 	if err := c.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(manager), client.ForceOwnership); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("write the condition %s of ServiceExport %s/%s: %w", want.Type, e.Namespace, e.Name, err)
+		return fmt.Errorf("write the conditions of ServiceExport %s/%s: %w", e.Namespace, e.Name, err)
 	}
 	return nil
 }
@@ -109,9 +124,8 @@ func validity(name string, s *corev1.Service) metav1.Condition {
 // sameValidity: another controller of the same API may say the same in words and with a
 // reason of its own, which is no cause for a dispute.
 func sameValidity(is, want metav1.Condition) bool {
-	ours := []string{string(mcsv1alpha1.ServiceExportReasonValid), string(mcsv1alpha1.ServiceExportReasonNoService),
-		string(mcsv1alpha1.ServiceExportReasonInvalidServiceType)}
-	return is.Reason == want.Reason || !slices.Contains(ours, is.Reason)
+	return is.Reason == want.Reason || !slices.Contains([]mcsv1alpha1.ServiceExportConditionReason{mcsv1alpha1.ServiceExportReasonValid,
+		mcsv1alpha1.ServiceExportReasonNoService, mcsv1alpha1.ServiceExportReasonInvalidServiceType}, mcsv1alpha1.ServiceExportConditionReason(is.Reason))
 }
 
 // sameConflict: that there is none can be said in any words.

@@ -137,6 +137,7 @@ func TestServicesSynced(t *testing.T) {
 	}{
 		"synced":      {sum{mirrored: 3}, all, reached, "True Synced all services", false},
 		"exported":    {sum{mirrored: 3}, with(func(s *catalog.State) { s.Policy = v1alpha1.ExportExported }), reached, "True Synced ServiceExport", false},
+		"no proxy":    {sum{mirrored: 3}, with(func(s *catalog.State) { s.ExportedOnly = true }), reached, "True Synced nothing here balances", false},
 		"left out":    {sum{mirrored: 3, leftOut: 2}, all, reached, "True Synced 2 endpoints", false},
 		"copying":     {sum{mirrored: 2}, all, reached, "False Copying being written", false},
 		"refused":     {sum{mirrored: 2, refused: []string{"demo/web: bad"}}, all, reached, "False Refused demo/web: bad", false},

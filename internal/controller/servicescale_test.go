@@ -33,7 +33,7 @@ func TestManyServices(t *testing.T) {
 		}
 	}
 	east, west := twoMembers(t)
-	west.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: demo}})
+	west.api.Namespaces(t, demo)
 	west.many(n)
 	before := heap()
 	start := time.Now()

@@ -59,8 +59,11 @@ func servicesSynced(cluster string, s sum, known catalog.State, reachable metav1
 		return no("Copying", "the mirrors of some services are being written"), false
 	}
 	what := "all services are shared"
-	if known.Policy == v1alpha1.ExportExported {
+	switch {
+	case known.Policy == v1alpha1.ExportExported:
 		what = "services with a ServiceExport are shared"
+	case known.ExportedOnly:
+		what = "all services are shared; those with a ServiceExport are mirrored, as nothing here balances the others"
 	}
 	if s.leftOut > 0 {
 		what += fmt.Sprintf("; %d endpoints outside of the member's pod networks are left out, as those of hostNetwork pods cannot be reached", s.leftOut)

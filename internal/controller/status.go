@@ -47,9 +47,17 @@ type status struct {
 	services *services
 	// addresses are the own member's.
 	addresses *addresses
-	queue     *notifier
+	// foreign are the imports that somebody else's stand in the way of.
+	foreign *names
+	// shares knows the imports that there is no room for.
+	shares *shares
+	queue  *notifier
 	// beat is called after each pass.
 	beat func()
+	// news says of a member what its conditions say anew.
+	news news
+	// measured are the members that there are metrics of.
+	measured map[string]bool
 }
 
 func (r *status) setup(mgr ctrl.Manager) error {
@@ -87,6 +95,7 @@ func (r *status) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 	view, refused := meshobj.FromObjects(clusters.Items, nodes.Items, mesh.Ref{Cluster: r.options.Cluster}, uint16(r.options.TunnelPort))
 	refused = append(refused, mesh.Compute(view).Refusals...)
 	refusedObjects.Reset()
+	r.forget(clusters.Items)
 	var errs []error
 	for i := range clusters.Items {
 		lc := &clusters.Items[i]
@@ -100,6 +109,21 @@ func (r *status) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 		errs = append(errs, r.write(ctx, lc, &f))
 	}
 	return reconcile.Result{}, errors.Join(errs...)
+}
+
+// forget takes the metrics of members away that are none any more.
+func (r *status) forget(members []v1alpha1.LinkedCluster) {
+	gone := r.measured
+	r.measured = make(map[string]bool, len(members))
+	for i := range members {
+		r.measured[members[i].Name] = true
+		delete(gone, members[i].Name)
+	}
+	for name := range gone {
+		for _, gauge := range perMember {
+			gauge.DeleteLabelValues(name)
+		}
+	}
 }
 
 // finding is what there is to say of one member.
@@ -140,7 +164,16 @@ func (r *status) write(ctx context.Context, lc *v1alpha1.LinkedCluster, f *findi
 	lc.Status.ControllerVersion, lc.Status.Access = version.Version, r.remotes.life(lc.Name)
 	conditions := []metav1.Condition{f.accepted()}
 	if lc.Name == r.options.Cluster {
+		foreign := r.foreign.list()
+		if len(foreign) > 0 {
+			refusedObjects.WithLabelValues(lc.Name, "ServiceNotImported").Set(float64(len(foreign)))
+		}
 		conditions = append(conditions, local(f, r.addresses.without())...)
+		tooMany, byMember := r.shares.tooMany()
+		for member, n := range byMember {
+			refusedObjects.WithLabelValues(member, "ServiceNotImported").Set(float64(n))
+		}
+		conditions = append(conditions, servicesImported(foreign, tooMany))
 	} else {
 		conditions = append(conditions, r.remote(lc, f)...)
 	}
@@ -152,9 +185,11 @@ func (r *status) write(ctx context.Context, lc *v1alpha1.LinkedCluster, f *findi
 	if equality.Semantic.DeepEqual(was.Status, lc.Status) {
 		return nil
 	}
+	is := lc.DeepCopy() // the answer may have later ones
 	if err := r.Status().Patch(ctx, lc, client.MergeFrom(was), client.FieldOwner(v1alpha1.ManagerController)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("write the status of LinkedCluster %s: %w", lc.Name, err)
 	}
+	r.news.say(was, is)
 	return nil
 }
 
@@ -200,7 +235,7 @@ func (r *status) remote(lc *v1alpha1.LinkedCluster, f *finding) []metav1.Conditi
 	var h health
 	if remote != nil {
 		h = remote.state()
-	} else if broken == nil {
+	} else if broken == nil && lc.Spec.API == nil {
 		broken = errors.New("spec.api is missing: run the deploy again")
 	}
 	reachable := reachableCondition(lc.Name, h, broken)
@@ -209,7 +244,19 @@ func (r *status) remote(lc *v1alpha1.LinkedCluster, f *finding) []metav1.Conditi
 		value = 1
 	}
 	remoteReachable.WithLabelValues(lc.Name).Set(value)
+	if heard := lastHeard(h, lc.Status.Conditions); !heard.IsZero() {
+		memberHeard.WithLabelValues(lc.Name).Set(float64(heard.Unix()))
+	}
 	return []metav1.Condition{reachable, inSyncCondition(lc, f, remote, h, reachable), r.servicesOf(lc, reachable)}
+}
+
+// lastHeard is when the member last answered. Of one that was away when this process began
+// its condition tells; zero: nothing is known.
+func lastHeard(h health, was []metav1.Condition) time.Time {
+	if c := meta.FindStatusCondition(was, v1alpha1.ConditionReachable); h.heard.IsZero() && c != nil && c.Status == metav1.ConditionFalse {
+		return c.LastTransitionTime.Time
+	}
+	return h.heard
 }
 
 func reachableCondition(cluster string, h health, broken error) metav1.Condition {

@@ -92,7 +92,7 @@ func judge(t *testing.T, c client.Client) {
 	beats := 0
 	r := &status{
 		Client: c, options: Options{Options: nodeservice.Options{Cluster: "east", TunnelPort: 5555}},
-		remotes: &remotes{}, mirrors: &mirrors{}, services: &services{}, addresses: &addresses{}, beat: func() { beats++ },
+		remotes: &remotes{}, mirrors: &mirrors{}, services: &services{}, addresses: &addresses{}, foreign: &names{}, shares: newShares(), beat: func() { beats++ },
 	}
 	if _, err := r.Reconcile(t.Context(), request(statusKey)); err != nil || beats != 1 {
 		t.Fatalf("reconcile: %v, %d beats", err, beats)
@@ -214,6 +214,29 @@ func TestLieWithOlderMirror(t *testing.T) {
 
 // TestPoolFull: the node for which no address is left is named, with the remedy, on
 // its own object and on its cluster's; the others keep what they have.
+func TestLastHeard(t *testing.T) {
+	since := metav1.NewTime(time.Unix(1_790_000_000, 0))
+	reachable := func(s metav1.ConditionStatus) []metav1.Condition {
+		return []metav1.Condition{{Type: v1alpha1.ConditionReachable, Status: s, LastTransitionTime: since}}
+	}
+	now := since.Add(time.Hour)
+	for name, tt := range map[string]struct {
+		health
+		was  []metav1.Condition
+		want time.Time
+	}{
+		"it answers":             {health{heard: now}, reachable(metav1.ConditionTrue), now},
+		"it did":                 {health{heard: now}, reachable(metav1.ConditionFalse), now},
+		"away since long":        {health{}, reachable(metav1.ConditionFalse), since.Time},
+		"the start":              {health{}, reachable(metav1.ConditionTrue), time.Time{}},
+		"nothing is known of it": {health{}, nil, time.Time{}},
+	} {
+		if got := lastHeard(tt.health, tt.was); !got.Equal(tt.want) {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
 func TestPoolFull(t *testing.T) {
 	east := linked("east", "10.128.0.0/14", "172.30.0.0/16", "100.127.0.0/30") // two addresses
 	list := []client.Object{east}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/events"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/peeraccess"
 )
 
@@ -23,8 +25,9 @@ const tokenRetry = time.Minute
 // tokens renews the access to other members when half its life is over.
 type tokens struct {
 	client.Client
-	options Options
-	log     *slog.Logger
+	options  Options
+	recorder *events.Recorder
+	log      *slog.Logger
 }
 
 func (r *tokens) setup(mgr ctrl.Manager) error {
@@ -49,6 +52,7 @@ func (r *tokens) Reconcile(ctx context.Context, req reconcile.Request) (reconcil
 		peeraccess.Options{Expiration: r.options.TokenLife, Now: r.options.now})
 	if err != nil {
 		r.log.Warn("renew the access", "cluster", cluster, "err", peeraccess.PlainError(err))
+		r.say(ctx, cluster, err)
 		return reconcile.Result{RequeueAfter: tokenRetry}, nil
 	}
 	tokenExpiry.WithLabelValues(cluster).Set(float64(token.Expiry.Unix()))
@@ -56,4 +60,13 @@ func (r *tokens) Reconcile(ctx context.Context, req reconcile.Request) (reconcil
 		r.log.Info("renewed the access", "cluster", cluster, "token", token.String())
 	}
 	return reconcile.Result{RequeueAfter: max(token.RenewAt().Sub(now), time.Second)}, nil
+}
+
+// say tells people that the access is not renewed, if there is such a member.
+func (r *tokens) say(ctx context.Context, cluster string, err error) {
+	var lc v1alpha1.LinkedCluster
+	if r.Get(ctx, client.ObjectKey{Name: cluster}, &lc) == nil {
+		r.recorder.Say(accessEvent(&lc, "AccessNotRenewed", true, fmt.Sprintf("the access to %s was not renewed; it is tried again: %s",
+			cluster, peeraccess.PlainError(err))))
+	}
 }

@@ -37,7 +37,7 @@ func (o Options) webhook(mgr ctrl.Manager) []manager.Runnable {
 	}})
 	server.Register(webhookPath, &webhook.Admission{Handler: &admission.Handler{
 		Rules: admission.Rules{Cluster: o.Cluster, Namespace: o.Namespace, ServiceAccount: o.Webhook.AgentServiceAccount},
-		Pods:  mgr.GetAPIReader(), Log: o.Log,
+		API:   mgr.GetAPIReader(), Log: o.Log,
 	}})
 	return []manager.Runnable{keeper, server}
 }

@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"text/template"
@@ -73,11 +74,13 @@ func Make(clusters []Cluster, o Options) (Plan, error) {
 	slices.SortFunc(ordered, func(a, b Cluster) int { return strings.Compare(a.Name, b.Name) })
 	var p Plan
 	var blocks []block
+	var remote []netip.Prefix
 	for _, c := range ordered {
 		b := block{Zone: c.Zone, Name: c.Name, Local: c.Name == o.Self}
 		p.Zones = append(p.Zones, c.Zone)
 		if !b.Local {
 			p.Peers = append(p.Peers, c.Name)
+			remote = append(remote, c.Networks...)
 			for _, n := range c.Networks {
 				b.Reverse = append(b.Reverse, Reverse(n)...)
 			}
@@ -91,7 +94,7 @@ func Make(clusters []Cluster, o Options) (Plan, error) {
 		p.Zones = append(p.Zones, ClusterSetZone)
 	}
 	var text bytes.Buffer
-	if err := corefileTemplate.Execute(&text, map[string]any{"Blocks": blocks, "Options": o, "ClusterSetZone": ClusterSetZone}); err != nil {
+	if err := corefileTemplate.Execute(&text, map[string]any{"Blocks": blocks, "Remote": remote, "Options": o, "ClusterSetZone": ClusterSetZone}); err != nil {
 		return Plan{}, fmt.Errorf("write the Corefile: %w", err)
 	}
 	if extra := strings.TrimSpace(o.Extra); extra != "" {

@@ -15,10 +15,7 @@ const setZone = "." + demo + ".svc.clusterset.local"
 
 // exportedByBoth: the samples' services are exported by both clusters, and are one each.
 func exportedByBoth(t *testing.T, l *lab) {
-	for _, c := range clusters {
-		l.kubectl(t, c, "apply", "-f", filepath.Join(l.root, "samples/export.yaml"))
-		time.Sleep(1100 * time.Millisecond) // exports' ages are in whole seconds; east's is the oldest
-	}
+	l.exportSamples(t)
 	for _, s := range []step{
 		{"one address, balanced over the pods of both", balancedOverBoth},
 		{"what one cluster deletes the other answers for", oneOfBothGoes},
@@ -28,6 +25,20 @@ func exportedByBoth(t *testing.T, l *lab) {
 		if !t.Run(s.name, func(t *testing.T) { s.run(t, l) }) {
 			return
 		}
+	}
+}
+
+// exportedIsBalanced is the part of exportedByBoth that the SDN's mode has to do with.
+func exportedIsBalanced(t *testing.T, l *lab) {
+	l.exportSamples(t)
+	balancedOverBoth(t, l)
+}
+
+func (l *lab) exportSamples(t *testing.T) {
+	t.Helper()
+	for _, c := range clusters {
+		l.kubectl(t, c, "apply", "-f", filepath.Join(l.root, "samples/export.yaml"))
+		time.Sleep(1100 * time.Millisecond) // exports' ages are in whole seconds; east's is the oldest
 	}
 }
 

@@ -100,18 +100,14 @@ func (l *lab) agentPID(t *testing.T, node string) string {
 func agentDies(t *testing.T, l *lab) {
 	from, to := l.pod(t, "open", "east-1"), l.pod(t, "open", "west-1")
 	userspace := strings.Contains(l.kubectl(t, "east", "get", "tunnelnodes", "east.east-1", "-o", "jsonpath={.status.cable}"), "userspace")
-	done := make(chan result, 1)
-	go func() {
-		done <- l.node(t, "east-1", "nsenter -t "+from.pid+" -n ping -q -c 240 -i 0.05 -W 1 "+to.address)
-	}()
-	time.Sleep(2 * time.Second)
+	stop := l.pinging(t, "east-1", from, to.address, 20)
 	pid := l.agentPID(t, "east-1")
 	l.node(t, "east-1", "kill -9 "+pid).must(t)
-	out := (<-done).out
-	gone := lost(t, out)
-	t.Logf("userspace WireGuard: %v; %d pings lost at 20 a second: %.2f s", userspace, gone, float64(gone)/20)
-	if limit := map[bool]int{true: 5 * 20, false: 0}[userspace]; gone > limit {
-		t.Errorf("%d pings lost, want at most %d:\n%s", gone, limit, out)
+	time.Sleep(10 * time.Second)
+	p := stop()
+	t.Logf("userspace WireGuard: %v; %d pings lost at 20 a second: %.2f s", userspace, p.lost, float64(p.lost)/20)
+	if limit := map[bool]int{true: 5 * 20, false: 0}[userspace]; p.lost > limit {
+		t.Errorf("%d pings lost, want at most %d:\n%s", p.lost, limit, p.text)
 	}
 	eventually(t, time.Minute, "the agent is back", func() bool {
 		now := l.node(t, "east-1", `pgrep -f '^/usr/bin/sdn-tunnel-agent' | head -1`).out

@@ -1,66 +1,25 @@
 package e2e
 
 import (
-	"bufio"
-	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
 )
 
-// faults are the steps in which clusters do not fit, and deploys end half-way: killed, or
+// faults are the steps before the first deploy in which input is bad, clusters do not fit, and deploys end half-way: killed, or
 // because something is missing. The deploy after them completes what they leave.
 func faults(before string) []step {
 	return []step{
+		{"bad input stops before the first change", badInput},
+		{"a login by user and password does", userAndPassword},
+		{"check mode before the first deploy writes nothing and shows what would be", checkModeWritesNothing},
 		{"clusters that cannot be members stop it as well", unfitClusters},
-		{"a teardown takes away what a killed deploy leaves", func(t *testing.T, l *lab) { killed(t, l, before) }},
+		{"an API that is away is named by every verb, and nothing is changed", apiAway},
+		{"killed at any point, a deploy is completed by the next and taken away by a teardown", func(t *testing.T, l *lab) { killed(t, l, before) }},
+		{"an API that goes away half-way is named as well", apiGoes},
 		{"addresses that do not come are named with what was made", addressesRunOut},
 		{"what agents lack on nodes is named, and they recover by themselves", nodesLackSomething},
 	}
-}
-
-// killed: deploys end without a warning in each of their stages.
-func killed(t *testing.T, l *lab, before string) {
-	l.killDeploy(t, "Objects", 300*time.Millisecond)
-	l.leavesNothing(t, before)
-	l.killDeploy(t, "Peer access", 100*time.Millisecond)
-	l.killDeploy(t, "Node services", 200*time.Millisecond)
-	l.killDeploy(t, "Agents", 2*time.Second)
-	l.leavesNothing(t, before)
-}
-
-// killDeploy kills a deploy with all its processes a little after a play began.
-func (l *lab) killDeploy(t *testing.T, play string, after time.Duration) {
-	t.Helper()
-	// With the first process of a process namespace all others in it end.
-	cmd := exec.Command("nsenter", "--net=/run/netns/"+l.operatorNamespace(),
-		"unshare", "--fork", "--pid", "--mount-proc", "--kill-child=KILL", l.bin, "deploy", "-i", l.Inventory)
-	dir := t.TempDir() // what it leaves in files
-	cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	limit := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
-	var said strings.Builder
-	dead := false
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		_, _ = fmt.Fprintln(&said, lines.Text())
-		if !dead && lines.Text() == "== "+play {
-			time.Sleep(after)
-			dead = cmd.Process.Kill() == nil
-		}
-	}
-	err = cmd.Wait()
-	if limit.Stop(); !dead || err == nil || strings.Contains(said.String(), "== changed ") {
-		t.Fatalf("the deploy was not killed in %q: %v\n%s", play, err, tail(said.String(), 20))
-	}
-	t.Logf("killed in %q", play)
 }
 
 // addressesRunOut: MetalLB has one address for the two nodes of a cluster.

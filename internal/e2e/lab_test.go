@@ -31,7 +31,7 @@ type result struct {
 
 // up brings up a lab for the test and takes it away after it. SDN_TUNNEL_LAB_NAME gives
 // it another name, for more than one run on a machine.
-func up(t *testing.T, name, mode string) *lab {
+func up(t *testing.T, name, mode string, more ...string) *lab {
 	t.Helper()
 	name = cmp.Or(os.Getenv("SDN_TUNNEL_LAB_NAME"), name)
 	if os.Getenv("SDN_TUNNEL_LAB_TESTS") == "" {
@@ -56,7 +56,7 @@ func up(t *testing.T, name, mode string) *lab {
 		}
 		l.run(t, 2*time.Minute, "lab", "down", "--name", name).must(t)
 	})
-	r := l.run(t, 10*time.Minute, "lab", "up", "--name", name, "--sdn-mode", mode)
+	r := l.run(t, 10*time.Minute, append([]string{"lab", "up", "--name", name, "--sdn-mode", mode}, more...)...)
 	r.must(t)
 	t.Logf("lab up: %.1f s", r.took.Seconds())
 	l.open(t)
@@ -80,6 +80,9 @@ func (l *lab) run(t *testing.T, limit time.Duration, args ...string) result {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, l.bin, args...)
 	cmd.Dir = l.root
+	if l.StateDir != "" { // what kubectl remembers of other clusters at the same addresses is not theirs
+		cmd.Env = append(os.Environ(), "KUBECACHEDIR="+filepath.Join(l.StateDir, "kubecache"))
+	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
 	var out, diag bytes.Buffer

@@ -41,8 +41,16 @@ func oneLeaves(t *testing.T, l *lab, before string) {
 		return strings.Count(l.derivedSlices(t, "east"), "default/import-") == 1
 	})
 	alone := l.inventory(t, `clusters: {hosts: {east: {ansible_connection: local, kubeconfig: "{{.east.Kubeconfig}}", kube_context: east}}}`)
+	said := ""
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the last status of the cluster that is left:\n%s", said)
+		}
+	})
 	eventually(t, 30*time.Second, "status of the cluster that is left is well", func() bool {
-		return l.tunnel(t, time.Minute, "status", "-i", alone).code == 0
+		r := l.tunnel(t, time.Minute, "status", "-i", alone)
+		said = r.out
+		return r.code == 0
 	})
 
 	r = l.tunnel(t, 5*time.Minute, "deploy", "-i", l.Inventory)

@@ -40,7 +40,7 @@ func serviceTypesChange(t *testing.T, l *lab) {
 			deploy := []string{"deploy", "-i", l.Inventory, "-e", string(extra), "--tags", tasksThatChange, "--verbose"}
 			first := l.tunnel(t, 5*time.Minute, deploy...)
 			first.must(t)
-			matrix := []string{"verify", "-i", l.Inventory, "--skip-nodes"}
+			matrix := []string{"verify", "-i", l.Inventory, "--skip-nodes", "--transfer", "1000000"}
 			if i < len(serviceTypes)-1 {
 				matrix = append(matrix, "--keep") // for the next one
 			}

@@ -25,7 +25,7 @@ func statusIsWell(t *testing.T, l *lab) {
 			t.Errorf("status does not name %s:\n%s", n, r.out)
 		}
 	}
-	r = l.tunnel(t, time.Minute, "status", "-i", l.Inventory, "-o", "json")
+	r = l.tunnel(t, time.Minute, "status", "-i", l.Inventory, "-o", "json", "--peers")
 	r.must(t)
 	var said struct {
 		OK       bool
@@ -34,6 +34,14 @@ func statusIsWell(t *testing.T, l *lab) {
 			Links []struct {
 				Up, Stale, Never int
 				Access           *struct{ Expires time.Time }
+				Path             *struct {
+					RoundTripMicroseconds int64
+					LossyPairs            int32
+				}
+			}
+			Pairs []struct {
+				Peer  string
+				State string
 			}
 		}
 	}
@@ -43,6 +51,12 @@ func statusIsWell(t *testing.T, l *lab) {
 	for _, c := range said.Clusters {
 		if len(c.Links) != 1 || c.Links[0].Up != 4 || c.Links[0].Access == nil || !c.Links[0].Access.Expires.After(time.Now()) {
 			t.Errorf("the links are %+v", c.Links)
+		}
+		if p := c.Links[0].Path; p == nil || p.RoundTripMicroseconds == 0 || p.LossyPairs > 0 {
+			t.Errorf("the way is %+v", p)
+		}
+		if len(c.Pairs) != 4 {
+			t.Errorf("agents tell of the pairs %+v", c.Pairs)
 		}
 		for _, n := range c.Nodes {
 			if n.Pod == "" || n.AgentVersion == "" {

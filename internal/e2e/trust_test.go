@@ -22,6 +22,8 @@ func agentsAreHeldToTheirNode(t *testing.T, l *lab) {
 		{"another cluster's node", "west.west-1", `{"spec":{"publicKey":"R5vCZMaO3y8HSbIZNriGSt+cloT7qTp7T6OYCQr2+hs="}}`, "may only write the TunnelNode east.east-1"},
 		{"its own endpoint", "east.east-1", `{"spec":{"endpoint":{"host":"192.0.2.1","port":1}}}`, "endpoint is the controller's"},
 		{"to be a gateway", "east.east-1", `{"spec":{"gateway":true}}`, "gateway is the controller's"},
+		{"its own host subnet", "east.east-1", `{"spec":{"hostSubnets":["10.128.0.0/23"]}}`, ""},
+		{"another node's host subnet", "east.east-1", `{"spec":{"hostSubnets":["10.128.0.0/23","10.128.2.0/23"]}}`, "may only be what the cluster gave it: [10.128.0.0/23]"},
 		{"its own labels", "east.east-1", `{"metadata":{"labels":{"sdntunnel.io/cluster":"west"}}}`, "does not touch labels"},
 		{"a finalizer", "east.east-1", `{"metadata":{"finalizers":["example.com/stuck"]}}`, "does not touch finalizers"},
 	} {
@@ -39,7 +41,7 @@ func agentsAreHeldToTheirNode(t *testing.T, l *lab) {
 func webhookHoldsAgents(t *testing.T, l *lab) {
 	deploy := func(kind string) {
 		t.Helper()
-		l.tunnel(t, 10*time.Minute, "deploy", "-i", l.Inventory, "-e", "tunnel_admission="+kind).must(t)
+		l.tunnel(t, 10*time.Minute, "deploy", "-i", l.Inventory, "-e", "tunnel_admission="+kind, "--tags", tasksThatChange).must(t)
 	}
 	there := func(kind string) string {
 		t.Helper()

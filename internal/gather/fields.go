@@ -16,7 +16,8 @@ type resource struct {
 	schema.GroupVersionResource
 	// inNamespace: only those in the namespace of sdn-tunnel.
 	inNamespace bool
-	selector    string
+	// selector is by labels, about by fields.
+	selector, about string
 	// fields are paths; one that leads through a list goes for each item.
 	fields []string
 }
@@ -32,20 +33,26 @@ const ours = "app.kubernetes.io/part-of=sdn-tunnel"
 var podTemplate = []string{"spec.template.spec.nodeSelector", "spec.template.spec.tolerations", "spec.template.spec.serviceAccountName",
 	"spec.template.spec.containers.name", "spec.template.spec.containers.image", "spec.template.spec.containers.args", "spec.template.spec.containers.resources"}
 
+var eventFields = []string{"type", "reason", "message", "count", "firstTimestamp", "lastTimestamp", "eventTime", "series",
+	"involvedObject.kind", "involvedObject.name", "source", "reportingComponent"}
+
+// meshEvents are those of the mesh's own objects, which are in namespace default.
+var meshEvents = resource{schema.GroupVersionResource{Version: "v1", Resource: "events"}, false, "",
+	"involvedObject.apiVersion=" + v1alpha1.GroupVersion.String(), eventFields}
+
 var resources = []resource{
-	{v1alpha1.GroupVersion.WithResource("linkedclusters"), false, "", []string{"spec", "status"}},
-	{v1alpha1.GroupVersion.WithResource("tunnelnodes"), false, "", []string{"spec", "status"}},
-	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "daemonsets"}, true, ours, slices.Concat(podTemplate, []string{"spec.updateStrategy", "status"})},
-	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, true, ours, slices.Concat(podTemplate, []string{"spec.replicas", "status"})},
-	{schema.GroupVersionResource{Version: "v1", Resource: "pods"}, true, "app.kubernetes.io/name=sdn-tunnel", []string{"spec.nodeName",
+	{v1alpha1.GroupVersion.WithResource("linkedclusters"), false, "", "", []string{"spec", "status"}},
+	{v1alpha1.GroupVersion.WithResource("tunnelnodes"), false, "", "", []string{"spec", "status"}},
+	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "daemonsets"}, true, ours, "", slices.Concat(podTemplate, []string{"spec.updateStrategy", "status"})},
+	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, true, ours, "", slices.Concat(podTemplate, []string{"spec.replicas", "status"})},
+	{schema.GroupVersionResource{Version: "v1", Resource: "pods"}, true, "app.kubernetes.io/name=sdn-tunnel", "", []string{"spec.nodeName",
 		"spec.containers.name", "spec.containers.image", "spec.containers.args", "status"}},
-	{schema.GroupVersionResource{Version: "v1", Resource: "services"}, true, "", []string{"spec", "status"}},
-	{schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}, true, v1alpha1.LabelNode, []string{"addressType", "endpoints", "ports"}},
-	{schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, true, "app.kubernetes.io/component=dns", []string{"data.Corefile"}},
-	{schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}, true, "", []string{"spec"}},
-	{schema.GroupVersionResource{Version: "v1", Resource: "events"}, true, "", []string{"type", "reason", "message", "count", "firstTimestamp",
-		"lastTimestamp", "eventTime", "series", "involvedObject.kind", "involvedObject.name", "source", "reportingComponent"}},
-	{schema.GroupVersionResource{Version: "v1", Resource: "nodes"}, false, "", []string{"spec.podCIDRs", "spec.taints", "spec.unschedulable",
+	{schema.GroupVersionResource{Version: "v1", Resource: "services"}, true, "", "", []string{"spec", "status"}},
+	{schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}, true, v1alpha1.LabelNode, "", []string{"addressType", "endpoints", "ports"}},
+	{schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, true, "app.kubernetes.io/component=dns", "", []string{"data.Corefile"}},
+	{schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}, true, "", "", []string{"spec"}},
+	{schema.GroupVersionResource{Version: "v1", Resource: "events"}, true, "", "", eventFields},
+	{schema.GroupVersionResource{Version: "v1", Resource: "nodes"}, false, "", "", []string{"spec.podCIDRs", "spec.taints", "spec.unschedulable",
 		"status.addresses", "status.conditions", "status.nodeInfo"}},
 }
 
@@ -121,7 +128,7 @@ func plainURL(s string) string {
 
 // directives are those of CoreDNS that a deploy writes. What an inventory adds may have
 // others, and secrets in them.
-var directives = []string{"errors", "health", "ready", "reload", "loop", "log", "cache", "forward", "kubernetes", "kubeconfig", "endpoint",
+var directives = []string{"acl", "block", "errors", "health", "ready", "reload", "loop", "log", "cache", "forward", "kubernetes", "kubeconfig", "endpoint",
 	"pods", "fallthrough", "ttl", "rewrite", "prometheus", "bufsize", "loadbalance", "multicluster", "noendpoints", "namespace_labels",
 	"lameduck", "max_concurrent", "policy", "prefer_udp", "stop", "answer", "name", "import", "denial", "success", "servfail", "startup_timeout", "}"}
 

@@ -128,17 +128,13 @@ func (r *run) cluster(ctx context.Context, m meshstatus.Member) {
 	r.opened++
 	r.mu.Unlock()
 	for _, kind := range resources {
-		r.progress(m.Name, kind.Resource)
 		namespace := ""
 		if kind.inNamespace {
 			namespace = r.Namespace
 		}
-		ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.Timeout, podTimeout))
-		objects, err := c.objects(ctx, kind, namespace)
-		cancel()
-		r.lacks(m.Name, kind.Resource, err)
-		r.objects(path.Join(m.Name, kind.Resource+".yaml"), kind, objects)
+		r.kind(ctx, m.Name, c, kind, kind.Resource, namespace)
 	}
+	r.kind(ctx, m.Name, c, meshEvents, "mesh-events", metav1.NamespaceDefault)
 	pods, err := c.pods(ctx, r.Namespace)
 	r.lacks(m.Name, "its pods", err)
 	var group errgroup.Group
@@ -150,6 +146,16 @@ func (r *run) cluster(ctx context.Context, m meshstatus.Member) {
 		})
 	}
 	_ = group.Wait() // each says what is missing
+}
+
+// kind packs the objects of one kind into the file of that name.
+func (r *run) kind(ctx context.Context, member string, c cluster, kind resource, file, namespace string) {
+	r.progress(member, file)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.Timeout, podTimeout))
+	defer cancel()
+	objects, err := c.objects(ctx, kind, namespace)
+	r.lacks(member, file, err)
+	r.objects(path.Join(member, file+".yaml"), kind, objects)
 }
 
 func (r *run) objects(name string, kind resource, objects []map[string]any) {

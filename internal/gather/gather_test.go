@@ -20,7 +20,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
@@ -81,10 +80,7 @@ func (c *withPods) dump(context.Context, *corev1.Pod) ([]byte, error) {
 // secretive is a cluster with secrets wherever there is room for one.
 func secretive(t *testing.T, s *apitest.Server) {
 	t.Helper()
-	client, err := kubernetes.NewForConfig(s.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := s.Clientset(t)
 	dyn, err := dynamic.NewForConfig(s.Config)
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +92,7 @@ func secretive(t *testing.T, s *apitest.Server) {
 			t.Fatal(err)
 		}
 	}
-	must(core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "sdn-tunnel"}}, metav1.CreateOptions{}))
+	s.Namespaces(t, "sdn-tunnel")
 	labelled := func(name, component string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Name: name, Labels: map[string]string{"app.kubernetes.io/name": "sdn-tunnel", "app.kubernetes.io/part-of": "sdn-tunnel", "app.kubernetes.io/component": component},
 			Annotations: map[string]string{"note": "hunter2-in-an-annotation " + token}}
@@ -104,7 +100,7 @@ func secretive(t *testing.T, s *apitest.Server) {
 	must(core.Secrets("sdn-tunnel").Create(ctx, &corev1.Secret{ObjectMeta: labelled("sdn-tunnel-peer-west", "x"),
 		StringData: map[string]string{"kubeconfig": "token: " + token, "password": "hunter2-in-a-secret"}}, metav1.CreateOptions{}))
 	must(core.ConfigMaps("sdn-tunnel").Create(ctx, &corev1.ConfigMap{ObjectMeta: labelled("dns", "dns"), Data: map[string]string{"key": "hunter2-in-a-map",
-		"Corefile": "cluster.west:5353 {\n    errors\n    kubernetes cluster.west {\n        kubeconfig /etc/x ctx\n    }\n    route53 zone {\n        ttl hunter2-in-a-corefile\n    }\n    forward . 192.0.2.1\n    acl hunter2-in-a-corefile\n}\nevil hunter2-in-a-corefile {\n    cache hunter2-in-a-corefile\n}\n"}}, metav1.CreateOptions{}))
+		"Corefile": "cluster.west:5353 {\n    errors\n    kubernetes cluster.west {\n        kubeconfig /etc/x ctx\n    }\n    route53 zone {\n        ttl hunter2-in-a-corefile\n    }\n    forward . 192.0.2.1\n    dnstap hunter2-in-a-corefile\n}\nevil hunter2-in-a-corefile {\n    cache hunter2-in-a-corefile\n}\n"}}, metav1.CreateOptions{}))
 	must(core.ConfigMaps("sdn-tunnel").Create(ctx, &corev1.ConfigMap{ObjectMeta: labelled("other", "controller"), Data: map[string]string{"a": "hunter2-in-a-map"}}, metav1.CreateOptions{}))
 	pod := &corev1.Pod{ObjectMeta: labelled("sdn-tunnel-agent-x", "agent"), Spec: corev1.PodSpec{NodeName: "east-1",
 		Containers: []corev1.Container{{Name: "agent", Image: "agent:v1", Args: []string{"--mtu=0"}, Env: []corev1.EnvVar{{Name: "PASSWORD", Value: "hunter2-in-the-environment"}}}}}}
@@ -114,6 +110,10 @@ func secretive(t *testing.T, s *apitest.Server) {
 	must(core.Services("sdn-tunnel").Create(ctx, &corev1.Service{ObjectMeta: labelled("sdn-tunnel-east-1", "node"), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 5555, Protocol: "UDP"}}}}, metav1.CreateOptions{}))
 	must(core.Events("sdn-tunnel").Create(ctx, &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "e", Namespace: "sdn-tunnel"}, Type: "Warning", Reason: "Failed", Message: "login with " + token,
 		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Name: "sdn-tunnel-agent-x", Namespace: "sdn-tunnel"}}, metav1.CreateOptions{}))
+	for kind, version := range map[string]string{"LinkedCluster": v1alpha1.GroupVersion.String(), "Stranger": "v1"} {
+		must(core.Events("default").Create(ctx, &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: strings.ToLower(kind), Namespace: "default"}, Type: "Warning", Reason: "Unreachable",
+			InvolvedObject: corev1.ObjectReference{APIVersion: version, Kind: kind, Name: "west"}}, metav1.CreateOptions{}))
+	}
 	must(core.Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "east-1", Annotations: map[string]string{"a": "hunter2-in-an-annotation"}}}, metav1.CreateOptions{}))
 	link := &unstructured.Unstructured{Object: map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": "LinkedCluster", "metadata": map[string]any{"name": "west"},
 		"spec": map[string]any{"podCIDRs": []any{"10.132.0.0/14"}, "tunnelCIDR": "100.127.4.0/22", "api": map[string]any{"server": "https://root:hunter2-in-a-url@west.example:6443/?token=hunter2-in-a-url", "secret": "sdn-tunnel-peer-west"}}}}
@@ -147,10 +147,13 @@ func TestNoSecrets(t *testing.T) {
 			}
 		}
 	}
+	if strings.Contains(files[folder+"/east/mesh-events.yaml"], "Stranger") {
+		t.Error("events of others are packed")
+	}
 	for name, wants := range map[string][]string{
 		"status.txt": {"CLUSTER", "no way in"}, "status.json": {`"ok": false`}, "missing.txt": {"west: its API: no way in"}, "version.txt": {"sdn-tunnel"},
 		"east/linkedclusters.yaml": {"10.132.0.0/14", "server: https://west.example:6443"}, "east/pods.yaml": {"image: agent:v1", "--mtu=0", "nodeName: east-1"},
-		"east/services.yaml": {"port: 5555"}, "east/events.yaml": {"reason: Failed"}, "east/nodes.yaml": {"name: east-1"},
+		"east/services.yaml": {"port: 5555"}, "east/events.yaml": {"reason: Failed"}, "east/mesh-events.yaml": {"reason: Unreachable", "kind: LinkedCluster"}, "east/nodes.yaml": {"name: east-1"},
 		"east/configmaps.yaml":                            {"forward . 192.0.2.1", "kubeconfig /etc/x ctx", "cluster.west:5353"},
 		"east/nodes/east-1.json":                          {"east.east-1"},
 		"east/logs/sdn-tunnel-agent-x/agent.log":          {"msg=starting", "msg=ended", "left out"},

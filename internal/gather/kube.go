@@ -42,7 +42,9 @@ func connect(ctx context.Context, m meshstatus.Member) (cluster, error) {
 func (k *kubeCluster) objects(ctx context.Context, r resource, namespace string) ([]map[string]any, error) {
 	var all []map[string]any
 	for next := ""; ; {
-		page, err := k.dynamic.Resource(r.GroupVersionResource).Namespace(namespace).List(ctx, listOptions(r.selector, next))
+		options := listOptions(r.selector, next)
+		options.FieldSelector = r.about
+		page, err := k.dynamic.Resource(r.GroupVersionResource).Namespace(namespace).List(ctx, options)
 		if apierrors.IsNotFound(err) {
 			return all, nil
 		}

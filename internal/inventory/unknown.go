@@ -10,12 +10,13 @@ import (
 
 // known are the variables that the playbooks read; inventory.example describes them.
 var known = []string{
-	"agent_image", "agent_metrics_address", "appname", "ca_file", "cluster_domain", "clusters",
+	"agent_image", "agent_metrics_address", "agent_peer_metrics", "appname", "ca_file", "cluster_domain", "clusters",
 	"controller_image", "controller_replicas", "coredns_image", "coredns_replicas", "corefile_extra",
-	"dns_clusterset", "dns_enabled", "dns_forward", "dns_zone", "export_policy", "image_pull_policy",
-	"kube_context", "kubeconfig", "namespace", "password", "pod_cidrs", "rollout_timeout",
+	"dns_clusterset", "dns_enabled", "dns_forward", "dns_zone", "export_policy", "image_pull_policy", "key_max_age",
+	"kube_context", "kubeconfig", "monitoring", "monitoring_labels", "namespace", "password", "pod_cidrs", "rollout_timeout", "sdn_tunnel_version",
 	"service_account_name", "service_annotations", "service_cidrs", "service_proxy", "service_type", "static_endpoints",
-	"test_image", "tunnel_admission", "tunnel_mode", "tunnel_mtu", "tunnel_pool", "tunnel_port", "url",
+	"test_image", "tunnel_admission", "tunnel_mode", "tunnel_mtu", "tunnel_pool", "tunnel_port",
+	"upgrade_allow_downgrade", "upgrade_batch", "upgrade_force", "upgrade_rollback", "upgrade_settle_timeout", "url",
 	"username", "vip_timeout", "vnid", "wireguard_install", "wireguard_userspace",
 }
 

@@ -1,4 +1,4 @@
 // Package kernelsuite runs the tests that are marked by package kerneltest: it builds
-// their packages' test binaries here and runs all of them in one boot of a guest with
-// Debian's kernel (package guest), or directly where this machine's kernel has everything.
+// their packages' test binaries here and runs them in guests with Debian's kernel (package
+// guest), or directly where this machine's kernel has everything.
 package kernelsuite

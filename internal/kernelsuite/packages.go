@@ -87,16 +87,17 @@ func (p testPackage) build(ctx context.Context, o Options, folder string) error 
 	return nil
 }
 
-// mergeProfiles joins the packages' profiles; only the first line of each, the mode, is
-// not a block. Blocks that several packages reach are listed by each, as go tool cover
-// expects them.
-func mergeProfiles(to, folder string, packages []testPackage) error {
+// mergeProfiles joins the jobs' profiles, those in the folder; only the first line of each,
+// the mode, is not a block. Blocks that several jobs reach are listed by each, as go tool
+// cover expects them.
+func mergeProfiles(to, folder string) error {
+	names, err := filepath.Glob(filepath.Join(folder, "*.cover"))
+	if err != nil {
+		return err
+	}
 	var b strings.Builder
-	for _, p := range packages {
-		text, err := os.ReadFile(filepath.Join(folder, p.name()+".cover"))
-		if errors.Is(err, os.ErrNotExist) {
-			continue // it did not come to its end
-		}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package kernelsuite
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -44,7 +42,8 @@ type Options struct {
 	BenchTime string
 	Place     Place // default: Auto
 	Long      bool  // tests that take minutes, too
-	// Timeout is for one package's tests; default: 10 minutes.
+	// Timeout is for one test with all its parts, or one package's benchmarks; default: 10
+	// minutes.
 	Timeout time.Duration
 	// CoverProfile is the file for the coverage of all packages; empty: none is measured.
 	CoverProfile string
@@ -75,16 +74,6 @@ func (o Options) withDefaults() Options {
 	}
 	return o
 }
-
-// hot are programs that these tests and the agent run all the time.
-var hot = []string{
-	"sh", "ip", "nft", "nsenter", "unshare", "sysctl", "sleep", "mount", "mkdir", "touch", "modprobe", "wg", "conntrack", "ping",
-	"ovs-vsctl", "ovs-ofctl", "ovs-appctl", "ovs-dpctl", "ovsdb-tool", "ovsdb-server", "ovs-vswitchd",
-	"iptables", "ipset",
-}
-
-// guestMiB is the guest's memory; what it does not touch costs nothing.
-const guestMiB = 3072
 
 // Site is where the suite ran.
 type Site struct {
@@ -129,12 +118,16 @@ func Run(ctx context.Context, o Options) (Site, error) {
 			return Site{}, err
 		}
 	}
+	jobs, err := o.jobs(ctx, packages, work)
+	if err != nil {
+		return Site{}, err
+	}
 	out := filepath.Join(work, "out")
 	if err := os.Mkdir(out, 0o755); err != nil {
 		return Site{}, err
 	}
 	built := time.Now()
-	site, outcomes, err := run(ctx, o, packages, work, out)
+	site, outcomes, err := run(ctx, o, jobs, work, out)
 	if err != nil && len(outcomes) == 0 {
 		return site, err
 	}
@@ -160,8 +153,8 @@ func verdict(o job.Outcome) string {
 	return "ok"
 }
 
-// run runs the packages' tests where the options say; out is the folder for what they leave.
-func run(ctx context.Context, o Options, packages []testPackage, work, out string) (Site, []job.Outcome, error) {
+// run runs the jobs where the options say; out is the folder for what they leave.
+func run(ctx context.Context, o Options, jobs []testJob, work, out string) (Site, []job.Outcome, error) {
 	place := o.Place
 	if place == Auto {
 		place = Guest
@@ -171,17 +164,17 @@ func run(ctx context.Context, o Options, packages []testPackage, work, out strin
 			o.Say("kernel tests: this kernel lacks %s: running in a guest", strings.Join(missing, ", "))
 		}
 	}
-	output := &quiet{to: o.Out}
-	defer output.flush()
 	if place == Here {
-		outcomes, err := runHere(ctx, commands(o, packages, work, out), output)
+		output := &quiet{to: o.Out}
+		defer output.flush()
+		outcomes, err := runHere(ctx, o.commands(jobs, out), output)
 		return Site{Place: Here, Kernel: release()}, outcomes, err
 	}
 	g, err := newGuest(ctx, o, work)
 	if err != nil {
 		return Site{}, nil, err
 	}
-	outcomes, err := g.Run(ctx, commands(o, packages, work, filepath.Join(job.Share, job.Out)), output, out)
+	outcomes, err := runInGuests(ctx, o, g, jobs, out)
 	return Site{Place: Guest, Kernel: g.Kernel.Release, Accelerator: g.Accelerator}, outcomes, err
 }
 
@@ -194,23 +187,6 @@ func release() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// newGuest builds the guest's init and finds its kernel.
-func newGuest(ctx context.Context, o Options, work string) (guest.Guest, error) {
-	init := filepath.Join(work, "init")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", init, "github.com/sdn-tunnel/sdn-tunnel/internal/guest/init")
-	build.Dir, build.Env = o.Source, append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := build.CombinedOutput(); err != nil {
-		return guest.Guest{}, fmt.Errorf("build the guest's init: %w: %s", err, text)
-	}
-	k, err := guest.FindKernel(ctx, o.Say)
-	if err != nil {
-		return guest.Guest{}, err
-	}
-	g, err := guest.Guest{Kernel: k, Init: init, Processors: runtime.NumCPU(), MiB: guestMiB, Programs: append(slices.Clone(hot), o.kubeRouter)}.Accelerate(ctx, o.Say)
-	o.Say("kernel tests: guest with Debian's %s, %s", k.Release, g.Accelerator)
-	return g, err
-}
-
 // lacks names the modules that this machine's kernel cannot load.
 func lacks(ctx context.Context) (missing []string) {
 	for _, m := range kerneltest.Modules {
@@ -219,38 +195,6 @@ func lacks(ctx context.Context) (missing []string) {
 		}
 	}
 	return missing
-}
-
-// commands are the runs of the packages' test binaries.
-func commands(o Options, packages []testPackage, work, out string) []job.Command {
-	var all []job.Command
-	for _, p := range packages {
-		args := append([]string{filepath.Join(work, p.name()+".test"), "-test.timeout=" + o.Timeout.String()}, o.selection()...)
-		if o.CoverProfile != "" {
-			args = append(args, "-test.coverprofile="+filepath.Join(out, p.name()+".cover"))
-		}
-		env := []string{
-			"PATH=" + os.Getenv("PATH"), "HOME=/root", "TERM=dumb", "LANG=C.UTF-8", "GOTRACEBACK=all",
-			kerneltest.Variable + "=1", kerneltest.ArtifactsVariable + "=" + filepath.Join(out, p.name()),
-			kerneltest.KubeRouterVariable + "=" + o.kubeRouter,
-		}
-		if o.Long {
-			env = append(env, kerneltest.LongVariable+"=1")
-		}
-		all = append(all, job.Command{
-			Name: p.ImportPath, Dir: p.Dir, Args: args, Timeout: o.Timeout + 20*time.Second,
-			Env: env,
-		})
-	}
-	return all
-}
-
-// selection is what a test binary is told to run.
-func (o Options) selection() []string {
-	if o.Bench == "" {
-		return []string{"-test.v", "-test.count=1", "-test.run=" + o.Run}
-	}
-	return []string{"-test.run=^$", "-test.benchmem", "-test.bench=" + o.Bench, "-test.benchtime=" + cmp.Or(o.BenchTime, "1s")}
 }
 
 // runHere runs the commands on this machine.
@@ -278,7 +222,7 @@ func runHere(ctx context.Context, commands []job.Command, out io.Writer) ([]job.
 // keep puts coverage and artifacts where the options want them.
 func keep(o Options, packages []testPackage, out string) error {
 	if o.CoverProfile != "" {
-		if err := mergeProfiles(o.CoverProfile, out, packages); err != nil {
+		if err := mergeProfiles(o.CoverProfile, out); err != nil {
 			return err
 		}
 	}

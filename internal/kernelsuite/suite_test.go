@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func TestMergeProfiles(t *testing.T) {
 		}
 	}
 	to := filepath.Join(dir, "all")
-	err := mergeProfiles(to, dir, []testPackage{{ImportPath: "x/sdn-tunnel/sdn-tunnel/a"}, {ImportPath: "x/sdn-tunnel/sdn-tunnel/none"}, {ImportPath: "x/sdn-tunnel/sdn-tunnel/b"}})
+	err := mergeProfiles(to, dir)
 	text, readErr := os.ReadFile(to)
 	if want := "mode: set\na.go:1.1,2.2 1 1\na.go:1.1,2.2 1 0\n"; err != nil || readErr != nil || string(text) != want {
 		t.Errorf("%q, %v, %v; want %q", text, err, readErr, want)
@@ -68,5 +69,38 @@ func TestRunHere(t *testing.T) {
 	}
 	if !strings.HasPrefix(out.String(), "a\n") {
 		t.Errorf("output %q", out.String())
+	}
+}
+
+// TestJobs lists the tests of a package, each one job.
+func TestJobs(t *testing.T) {
+	dir := t.TempDir()
+	p := testPackage{ImportPath: "github.com/sdn-tunnel/sdn-tunnel/internal/wg", Dir: dir}
+	binary := filepath.Join(dir, "internal_wg.test")
+	if err := os.WriteFile(binary, []byte("#!/bin/sh\nprintf 'TestKernelA\\nTestOther\\nTestKernelB\\n' | grep -E \"${1#-test.list=}\" || true\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		o    Options
+		want []string // name of the command, and what it is told to run
+	}{
+		{Options{}, []string{"internal/wg TestKernelA: -test.v -test.count=1 -test.run=^TestKernelA$", "internal/wg TestKernelB: -test.v -test.count=1 -test.run=^TestKernelB$"}},
+		{Options{Run: "B/part/of"}, []string{"internal/wg TestKernelB: -test.v -test.count=1 -test.run=^TestKernelB$/part/of"}},
+		{Options{Run: "Other"}, nil},
+		{Options{Bench: "Paths"}, []string{"internal/wg: -test.run=^$ -test.benchmem -test.bench=Paths -test.benchtime=1s"}},
+	} {
+		o := c.o.withDefaults()
+		jobs, err := o.jobs(t.Context(), []testPackage{p}, dir)
+		if (err == nil) != (c.want != nil) {
+			t.Errorf("%+v: %v", c.o, err)
+		}
+		var got []string
+		for _, command := range o.commands(jobs, "/out") {
+			_, name, _ := strings.Cut(command.Name, "sdn-tunnel/sdn-tunnel/")
+			got = append(got, name+": "+strings.Join(command.Args[2:], " "))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%+v:\n%q\nwant\n%q", c.o, got, c.want)
+		}
 	}
 }

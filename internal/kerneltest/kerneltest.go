@@ -23,6 +23,8 @@ const (
 	KubeRouterVariable = "SDN_TUNNEL_KUBE_ROUTER"
 	// LongVariable is set where tests that take minutes run, too.
 	LongVariable = "SDN_TUNNEL_KERNEL_LONG"
+	// GuestVariable is set where the machine is a guest that is thrown away afterwards.
+	GuestVariable = "SDN_TUNNEL_KERNEL_GUEST"
 	// Prefix begins the names of these tests, so that nothing else of their packages
 	// is run a second time, on a slow machine.
 	Prefix = "TestKernel"
@@ -68,7 +70,16 @@ func Long(t *testing.T) {
 	}
 }
 
-// Artifacts is a folder for files of the test that are to be kept, or empty.
+// Guest skips a test that does to the whole machine what only a guest may suffer.
+func Guest(t *testing.T) {
+	t.Helper()
+	if os.Getenv(GuestVariable) == "" {
+		t.Skip("changes the whole machine: sdn-tunnel lab kernel --in guest runs it in a guest")
+	}
+}
+
+// Artifacts is a folder for files of the test that are to be kept, such as logs of one that
+// failed; empty if nobody wants any.
 func Artifacts(t testing.TB) string {
 	t.Helper()
 	parent := os.Getenv(ArtifactsVariable)

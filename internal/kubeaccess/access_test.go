@@ -136,6 +136,37 @@ func TestLoginAndLogout(t *testing.T) {
 	}
 }
 
+// TestAll: the clusters come in the order they were asked for, and are closed together; of
+// several that cannot be opened each says why, and those that could are closed again.
+func TestAll(t *testing.T) {
+	east, west := newOpenShift(t), newOpenShift(t)
+	named := func(o *openshift, name string) kubeaccess.Args {
+		a := o.args()
+		a.Name = name
+		return a
+	}
+	all, err := kubeaccess.OpenAll(t.Context(), []kubeaccess.Args{named(east, "east"), named(west, "west")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all[0].Config.Host != east.api.URL || all[1].Config.Host != west.api.URL {
+		t.Errorf("opened %s and %s", all[0].Config.Host, all[1].Config.Host)
+	}
+	if err := all.Close(t.Context()); err != nil || len(east.deleted) != 1 || len(west.deleted) != 1 {
+		t.Errorf("closed: %v, %v, %v", err, east.deleted, west.deleted)
+	}
+	north, south := named(east, "north"), named(west, "south")
+	north.Password, south.URL = "wrong", "http://south:6443"
+	all, err = kubeaccess.OpenAll(t.Context(), []kubeaccess.Args{north, named(west, "west"), south})
+	if !errors.Is(err, kubeaccess.ErrCredentials) || !errors.Is(err, kubeaccess.ErrInvalid) ||
+		!strings.Contains(err.Error(), "north") || !strings.Contains(err.Error(), "south") || all != nil {
+		t.Errorf("two of three cannot be opened: %v, %v", all, err)
+	}
+	if len(west.deleted) != 2 {
+		t.Errorf("the token of the one that could stays: deleted %v", west.deleted)
+	}
+}
+
 func TestKubeconfig(t *testing.T) {
 	o := newOpenShift(t)
 	acc, err := kubeaccess.Open(t.Context(), kubeaccess.Args{Kubeconfig: o.kubeconfig(t, token, false), Context: "east"})

@@ -104,21 +104,24 @@ func (p programmed) equals(want map[remoteservice.Key]remoteservice.Backends) bo
 		return false
 	}
 	for k, b := range want {
-		have, ok := p[k]
-		if !ok {
-			return false
-		}
-		taking := 0
-		for _, weight := range have {
-			if weight > 0 {
-				taking++
-			}
-		}
-		if taking != len(b.Use) || slices.ContainsFunc(b.Use, func(a netip.AddrPort) bool { return have[a] == 0 }) {
+		if !p.serves(k, b) {
 			return false
 		}
 	}
 	return true
+}
+
+// serves tells whether the service is there, with what takes new connections and nothing
+// else that does.
+func (p programmed) serves(k remoteservice.Key, b remoteservice.Backends) bool {
+	have, ok := p[k]
+	taking := 0
+	for _, weight := range have {
+		if weight > 0 {
+			taking++
+		}
+	}
+	return ok && taking == len(b.Use) && !slices.ContainsFunc(b.Use, func(a netip.AddrPort) bool { return have[a] == 0 })
 }
 
 // stale are the UDP destinations without weight that are gone, and not only terminating.

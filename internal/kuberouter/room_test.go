@@ -42,7 +42,7 @@ exec sleep 1000.` + strconv.Itoa(os.Getpid()) + "\n"
 // back does, too; nothing else does. It is the same with two members at once.
 func TestWay(t *testing.T) {
 	w := newWorld(t, standIn(t, translate))
-	nettest.Serve(t, w.remote, "10.132.0.1", "10.136.0.1")
+	nettest.Serve(t, w.Remote, "10.132.0.1", "10.136.0.1")
 	w.start(t)
 	w.part.Replace(nil)
 	nettest.Eventually(t, 10*time.Second, "both stand-ins have begun", func() bool {
@@ -78,7 +78,7 @@ func TestWay(t *testing.T) {
 	}
 	t.Run("too big", func(t *testing.T) { tooBig(t, w) })
 	t.Run("only clients", func(t *testing.T) {
-		backwards := nettest.Client{From: w.remote, Wait: w.Wait}
+		backwards := nettest.Client{From: w.Remote, Wait: w.Wait}
 		if c, err := backwards.Dial("tcp4", "10.132.0.4", northVIP); err == nil {
 			c.Close()
 			t.Error("a remote pod reached the service of another cluster by way of this one")

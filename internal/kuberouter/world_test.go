@@ -2,12 +2,8 @@ package kuberouter
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,98 +11,52 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
-	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
-	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/servicetest"
 )
 
-// newNamespace is a network namespace that goes with the test.
-func newNamespace(t testing.TB, suffix string) tunnelns.Namespace {
-	t.Helper()
-	return tunnelns.At(nettest.Namespace(t, fmt.Sprintf("sdnkr-%d%s", os.Getpid(), suffix)))
-}
-
-func base(n tunnelns.Namespace) string { return filepath.Base(n.Path()) }
-
-// world is a client's pod, the tunnel namespace of its node, and two remote clusters:
-//
-//	client 10.128.0.5, .6 -- sdntun0 [tunnel] wg0 -- 10.132.0.1, .2 … west, 10.136.0.1 … north
+// world is servicetest's, with the part in its tunnel namespace.
 type world struct {
-	nettest.Client         // from client
-	client, tunnel, remote tunnelns.Namespace
-	program                string
-	part                   *Part
-	applying               sync.Mutex
-	stop                   func() // ends the part's process
+	servicetest.World
+	program  string
+	part     *Part
+	applying sync.Mutex
+	stop     func() // ends the part's process
 }
 
 const (
-	clientIP, otherIP = "10.128.0.5", "10.128.0.6"
-	vip, emptyVIP     = "172.31.4.5", "172.31.4.9"
-	northVIP          = "172.29.4.5"
+	clientIP, otherIP = servicetest.ClientIP, servicetest.OtherIP
+	vip, emptyVIP     = servicetest.VIP, servicetest.EmptyVIP
+	northVIP          = servicetest.NorthVIP
 )
+
+var networks = servicetest.Networks
 
 func newWorld(t testing.TB, program string) *world {
 	t.Helper()
-	w := &world{client: newNamespace(t, "c"), tunnel: newNamespace(t, "t"), remote: newNamespace(t, "r"), program: program, stop: func() {}}
-	w.Client = nettest.Client{From: w.client, Wait: 10 * time.Second}
-	w.build(t)
+	w := &world{World: servicetest.NewWorld(t, "sdnkr", 10*time.Second), program: program, stop: func() {}}
 	t.Cleanup(func() { w.end(t) })
 	return w
-}
-
-// build joins the namespaces.
-func (w *world) build(t testing.TB) {
-	t.Helper()
-	c, n, r := base(w.client), base(w.tunnel), base(w.remote)
-	nettest.Sh(t, `set -e
-		ip -n %[1]s link add eth0 type veth peer name sdntun0 netns %[2]s
-		ip -n %[2]s link add wg0 type veth peer name eth0 netns %[3]s
-		ip -n %[1]s addr add 10.128.0.5/24 dev eth0; ip -n %[1]s addr add 10.128.0.6/24 dev eth0
-		ip -n %[2]s addr add 10.128.0.1/24 dev sdntun0; ip -n %[2]s addr add 192.0.2.1/24 dev wg0
-		ip -n %[2]s addr add 100.127.0.9/32 dev lo
-		ip -n %[3]s addr add 192.0.2.2/24 dev eth0
-		for i in 1 2 3 4; do ip -n %[3]s addr add 10.132.0.$i/32 dev eth0; ip -n %[3]s addr add 10.136.0.$i/32 dev eth0; done
-		ip -n %[1]s link set eth0 up; ip -n %[2]s link set sdntun0 up; ip -n %[2]s link set wg0 up; ip -n %[3]s link set eth0 up
-		ip -n %[1]s route add default via 10.128.0.1; ip -n %[3]s route add default via 192.0.2.1
-		ip -n %[2]s route add 10.132.0.0/14 via 192.0.2.2; ip -n %[2]s route add 10.136.0.0/14 via 192.0.2.2
-		nsenter --net=/run/netns/%[2]s sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'`, c, n, r)
 }
 
 // start begins a new process of the agent, which applies whenever it is notified.
 func (w *world) start(t testing.TB) {
 	t.Helper()
-	p, err := New(Config{Namespace: w.tunnel, Program: w.program, Log: slog.New(slog.NewTextHandler(testLog{t}, nil))})
+	p, err := New(Config{Namespace: w.Tunnel, Program: w.program, Log: slog.New(slog.NewTextHandler(testLog{t}, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.part = p
-	ctx, cancel := context.WithCancel(context.Background())
-	notified, ended := make(chan struct{}, 1), make(chan error, 2)
-	go func() { ended <- p.Watch(ctx, func() { wake(notified) }) }()
-	go func() {
-		for {
-			select {
-			case <-ctx.Done():
-				ended <- nil
-				return
-			case <-notified:
-				w.applying.Lock()
-				if _, err := p.Apply(ctx, dataPlane()); err != nil && ctx.Err() == nil {
-					t.Logf("Apply after a notification: %v", err)
-				}
-				w.applying.Unlock()
-			}
-		}
-	}()
+	end := servicetest.Loop(t, p.Watch, func(ctx context.Context) error {
+		w.applying.Lock()
+		defer w.applying.Unlock()
+		_, err := p.Apply(ctx, dataPlane())
+		return err
+	})
 	w.stop = func() {
-		cancel()
-		if err := errors.Join(<-ended, <-ended); err != nil {
-			t.Error(err)
-		}
+		end()
 		w.stop = func() {}
 	}
 	w.apply(t)
@@ -167,7 +117,7 @@ func (w *world) inIPVS(t testing.TB) time.Duration {
 	t.Helper()
 	view, _ := w.part.view("west")
 	want, _ := view.wanted()
-	room := newRoom(w.tunnel, "west")
+	room := newRoom(w.Tunnel, "west")
 	return nettest.Eventually(t, 5*time.Minute, "IPVS has what west wants", func() bool {
 		have, err := readIPVS(room.namespace)
 		if err != nil {
@@ -190,27 +140,7 @@ func dataPlane() mesh.DataPlane {
 	}
 }
 
-// mirror is a service of west, or of another member that is named as "member/service": TCP
-// and UDP port 80, at port 8080 of the pods.
+// mirror is a service of west, or of another member that is named as "member/service".
 func mirror(service, address string, affinity int, endpoints ...string) *discoveryv1.EndpointSlice {
-	member, name, other := strings.Cut(service, "/")
-	if !other {
-		member, name = "west", service
-	}
-	o := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{Name: member + "-" + name + "-1",
-			Labels: remoteservice.Identity{Cluster: member, Namespace: "shop", Name: name}.Labels("derived"),
-			Annotations: map[string]string{remoteservice.Annotation: fmt.Sprintf(
-				`{"ips":[%q],"ports":[{"name":"tcp","protocol":"TCP","port":80},{"name":"udp","protocol":"UDP","port":80}],"affinity":%d}`, address, affinity)}},
-		AddressType: discoveryv1.AddressTypeIPv4,
-	}
-	for _, protocol := range []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP} {
-		o.Ports = append(o.Ports, discoveryv1.EndpointPort{Name: new(strings.ToLower(string(protocol))), Protocol: &protocol, Port: new(int32(8080))})
-	}
-	for _, e := range endpoints {
-		address, draining := strings.CutSuffix(e, " terminating")
-		o.Endpoints = append(o.Endpoints, discoveryv1.Endpoint{Addresses: []string{address},
-			Conditions: discoveryv1.EndpointConditions{Ready: new(!draining), Serving: new(true), Terminating: new(draining)}})
-	}
-	return o
+	return servicetest.Mirror([]corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP}, service, address, affinity, endpoints...)
 }

@@ -54,7 +54,7 @@ func (l *Lab) fill(ctx context.Context, c layout.Cluster) error {
 	if err != nil {
 		return err
 	}
-	if err := ready(ctx, client, 60*time.Second); err != nil {
+	if err := ready(ctx, client, patience); err != nil {
 		return err
 	}
 	if err := os.WriteFile(l.apiUp(c), nil, 0o644); err != nil {
@@ -75,7 +75,7 @@ func (l *Lab) fill(ctx context.Context, c layout.Cluster) error {
 		return err
 	}
 	l.step("objects of " + c.Name)
-	return l.awaitPods(ctx, client, c, 120*time.Second)
+	return l.awaitPods(ctx, client, c, patience)
 }
 
 func (l *Lab) sdnCluster(c layout.Cluster) sdn.Cluster {
@@ -132,11 +132,9 @@ func notReady(ctx context.Context, client kubernetes.Interface, nodes int) error
 		return err
 	}
 	up := 0
-	for _, n := range list.Items {
-		for _, cond := range n.Status.Conditions {
-			if cond.Type == corev1.NodeReady && cond.Status == corev1.ConditionTrue {
-				up++
-			}
+	for i := range list.Items {
+		if nodeReady(&list.Items[i]) {
+			up++
 		}
 	}
 	if up < nodes {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,7 +23,7 @@ func Down(name string) error {
 		return fmt.Errorf("lab name %q: use 1 to 12 letters and digits", name)
 	}
 	var errs []error
-	if err := machine.KillAll(filepath.Join(cgroupRoot, name), 15*time.Second); err != nil {
+	if err := machine.KillAll(filepath.Join(cgroupRoot, name), patience); err != nil {
 		errs = append(errs, err)
 	}
 	if err := underlay.Remove(name); err != nil {

@@ -170,7 +170,7 @@ func (l *Lab) LoadImages(ctx context.Context, n layout.Node, tars []string) erro
 	if err != nil {
 		return err
 	}
-	if err := await(ctx, filepath.Join(fmt.Sprintf("/proc/%d/root", pidOf(spec)), runtime), 30*time.Second); err != nil {
+	if err := await(ctx, filepath.Join(fmt.Sprintf("/proc/%d/root", pidOf(spec)), runtime), patience); err != nil {
 		return fmt.Errorf("node %s: containerd: %w", n.Name, err)
 	}
 	marks := filepath.Join(l.nodeDir(n), "images")

@@ -6,12 +6,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/files"
-	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/layout"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/pki"
 )
 
@@ -52,19 +50,6 @@ func (l *Lab) mergeKubeconfigs() error {
 	return os.WriteFile(l.KubeconfigPath(), b, 0o600)
 }
 
-// RestConfig is the admin's access to a cluster. It works only from a namespace
-// that reaches the API server: see Dialer.
-func (l *Lab) RestConfig(c layout.Cluster) (*rest.Config, error) {
-	loader := &clientcmd.ClientConfigLoadingRules{ExplicitPath: l.KubeconfigPath()}
-	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loader, &clientcmd.ConfigOverrides{CurrentContext: c.Name}).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
-	}
-	cfg.Dial = dialIn(l.OperatorNS())
-	cfg.QPS, cfg.Burst = 200, 400
-	return cfg, nil
-}
-
 // writeInventory writes the Ansible inventory of the lab.
 func (l *Lab) writeInventory() error {
 	text, err := files.Render("hosts.yml.tmpl", map[string]any{
@@ -85,7 +70,6 @@ func (l *Lab) writeSSH() error {
 	if err := os.MkdirAll(l.path("ssh"), 0o700); err != nil {
 		return err
 	}
-	var known bytes.Buffer
 	for _, name := range []string{"id_ed25519", "host_ed25519"} {
 		private, public, err := pki.SSHKey("sdn-tunnel-lab")
 		if err != nil {
@@ -96,13 +80,20 @@ func (l *Lab) writeSSH() error {
 				return err
 			}
 		}
-		if name != "host_ed25519" {
-			continue
-		}
-		for _, c := range l.Clusters {
-			for _, n := range c.Nodes {
-				fmt.Fprintf(&known, "%s,%s %s", n.Address, n.Name, public)
-			}
+	}
+	return l.writeKnownHosts()
+}
+
+// writeKnownHosts writes what the nodes' sshd show themselves with: the same key, all.
+func (l *Lab) writeKnownHosts() error {
+	public, err := os.ReadFile(l.path("ssh", "host_ed25519.pub"))
+	if err != nil {
+		return err
+	}
+	var known bytes.Buffer
+	for _, c := range l.Clusters {
+		for _, n := range c.Nodes {
+			fmt.Fprintf(&known, "%s,%s %s", n.Address, n.Name, public)
 		}
 	}
 	return os.WriteFile(l.path("ssh", "known_hosts"), known.Bytes(), 0o644)

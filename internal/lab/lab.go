@@ -19,6 +19,10 @@ const StateRoot = "/var/lib/sdn-tunnel-lab"
 
 const cgroupRoot = "sdn-tunnel-lab"
 
+// patience is how long one step of a lab may take before it is called failed. Most need
+// seconds; a machine whose disk or processors are busy with other work needs more.
+const patience = 2 * time.Minute
+
 // ErrNone says that there is no such lab.
 var ErrNone = errors.New("there is no such lab")
 

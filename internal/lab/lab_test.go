@@ -69,6 +69,9 @@ func TestUpKillStartDown(t *testing.T) {
 	needLab(t)
 	before := snapshot(t)
 	t.Cleanup(func() {
+		if t.Failed() {
+			tell(t)
+		}
 		if err := lab.Down(testLab); err != nil {
 			t.Error(err)
 		}
@@ -82,16 +85,37 @@ func TestUpKillStartDown(t *testing.T) {
 	}
 	run(t, "node", "kill", "--name", testLab, "east-1")
 	began = time.Now()
-	kubectl("wait", "--for=condition=Ready=Unknown", "node/east-1", "--timeout=30s")
+	kubectl("wait", "--for=condition=Ready=Unknown", "node/east-1", "--timeout=120s")
 	t.Logf("the dead node was noticed after %.1f s", time.Since(began).Seconds())
 	run(t, "node", "start", "--name", testLab, "east-1")
 	began = time.Now()
-	kubectl("wait", "--for=condition=Ready", "node/east-1", "--timeout=60s")
-	kubectl("-n", "metallb-system", "rollout", "status", "daemonset/speaker", "--timeout=60s")
+	kubectl("wait", "--for=condition=Ready", "node/east-1", "--timeout=120s")
+	kubectl("-n", "metallb-system", "rollout", "status", "daemonset/speaker", "--timeout=120s")
 	t.Logf("the node and its pod were back after %.1f s", time.Since(began).Seconds())
 
 	run(t, "down", "--name", testLab)
 	same(t, before, snapshot(t))
+}
+
+// tell logs what state a test that failed left its lab in, as far as there is one.
+func tell(t *testing.T) {
+	t.Helper()
+	const enough = 3000 // of the end of each
+	for _, args := range [][]string{
+		{"status", "--name", testLab},
+		{"logs", "--name", testLab, "east-1", "containerd"},
+		{"logs", "--name", testLab, "east-1", "kubelet"},
+		{"exec", "--name", testLab, "--", "kubectl", "get", "nodes,pods", "--all-namespaces", "--output=wide", "--request-timeout=10s"},
+		{"exec", "--name", testLab, "--", "kubectl", "get", "events", "--all-namespaces", "--request-timeout=10s"},
+	} {
+		cmd := command(t, args...)
+		cmd.Stderr = nil
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			out = fmt.Appendf(out, "\n%v", err)
+		}
+		t.Logf("lab %s:\n%s", strings.Join(args, " "), out[max(0, len(out)-enough):])
+	}
 }
 
 // TestDownAfterACrash kills an Up midway, as hard as can be.

@@ -96,6 +96,7 @@ func (s *peerSet) allow(n *member, e Endpoint, ps ...netip.Prefix) {
 func (s *peerSet) remote(c carriers, n *member) {
 	if n.candidate() {
 		s.allow(n, n.Endpoint)
+		s.peers[s.index[n.Ref]].TunnelAddress = n.tunnel // a candidate carries what it owns
 	}
 	if by := c.of(n); by != nil {
 		s.allow(by, by.Endpoint, n.owned()...)

@@ -52,8 +52,8 @@ func TestComputeMesh(t *testing.T) {
 	want := DataPlane{
 		Self: Ref{"east", "e1"}, ListenPort: 5555, TunnelAddress: netip.MustParseAddr("100.127.0.1"),
 		Peers: []Peer{
-			{Ref{"west", "w1"}, key(3), Endpoint{"203.0.113.3", 5555}, pfx("10.132.0.0/23", "100.127.4.1/32")},
-			{Ref{"west", "w2"}, key(4), Endpoint{"203.0.113.4", 5555}, pfx("10.132.2.0/23", "100.127.4.2/32")},
+			{Ref{"west", "w1"}, key(3), Endpoint{"203.0.113.3", 5555}, pfx("10.132.0.0/23", "100.127.4.1/32"), netip.MustParseAddr("100.127.4.1")},
+			{Ref{"west", "w2"}, key(4), Endpoint{"203.0.113.4", 5555}, pfx("10.132.2.0/23", "100.127.4.2/32"), netip.MustParseAddr("100.127.4.2")},
 		},
 		Local: pfx("10.128.0.0/23"), LocalPods: pfx("10.128.0.0/14"), Remote: pfx("10.132.0.0/14"),
 		RemoteService: pfx("172.31.0.0/16"), RemoteTunnel: pfx("100.127.4.0/22"),
@@ -117,6 +117,10 @@ func TestComputeRefusals(t *testing.T) {
 		"endpoint name of another, in capitals": {func(v *View) {
 			v.Nodes[2].Endpoint.Host, v.Nodes[3].Endpoint.Host = "n.example.org", "N.example.org."
 		}, strings.TrimSpace(w1) + "\n! west.w2 spec.endpoint DuplicateAddress"},
+		"endpoint that every node has": {func(v *View) { v.Nodes[2].Endpoint.Host = "127.0.0.1" },
+			w2 + "\n! west.w1 spec.endpoint.host Malformed"},
+		"endpoint of no single node": {func(v *View) { v.Nodes[2].Endpoint.Host = "::ffff:255.255.255.255" },
+			w2 + "\n! west.w1 spec.endpoint.host Malformed"},
 		"endpoint inside a pod network": {func(v *View) { v.Nodes[2].Endpoint.Host = "10.132.1.1" },
 			w2 + "\n! west.w1 spec.endpoint.host Overlap"},
 		"tunnel address of another": {func(v *View) { v.Nodes[3].TunnelAddress = v.Nodes[2].TunnelAddress },

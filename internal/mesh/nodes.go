@@ -119,6 +119,10 @@ func (j *judge) endpoint(i int) bool {
 	}
 	e := n.Endpoint.canonical()
 	if a, err := netip.ParseAddr(e.Host); err == nil {
+		if !a.IsGlobalUnicast() {
+			j.no(n, Malformed, "spec.endpoint.host", "%s is no address that a node can have for others; give it one of the underlay", a)
+			return false
+		}
 		if _, found := j.declared.overlap(netip.PrefixFrom(a, a.BitLen())); found {
 			j.no(n, Overlap, "spec.endpoint.host", "%s lies in a network that the mesh itself carries; give the node an underlay address", a)
 			return false

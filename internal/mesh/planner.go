@@ -62,7 +62,7 @@ func (p *Planner) follow(v View) (DataPlane, bool) {
 			return DataPlane{}, false
 		}
 		if m.Cluster != v.Self.Cluster {
-			fresh = append(fresh, Peer{Ref: m.Ref, PublicKey: m.PublicKey, Endpoint: m.Endpoint, AllowedIPs: sortedPrefixes(m.owned())})
+			fresh = append(fresh, Peer{Ref: m.Ref, PublicKey: m.PublicKey, Endpoint: m.Endpoint, AllowedIPs: sortedPrefixes(m.owned()), TunnelAddress: m.tunnel})
 		}
 	}
 	peers := replaced(p.dp.Peers, gone, fresh)

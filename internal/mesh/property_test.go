@@ -116,6 +116,9 @@ func holds(t *testing.T, v View) {
 			t.Errorf("%s and %s have one key", other, p.Ref)
 		}
 		keys[p.PublicKey] = p.Ref
+		if at := p.TunnelAddress; at.IsValid() && (p.Ref.Cluster == v.Self.Cluster || !slices.Contains(p.AllowedIPs, netip.PrefixFrom(at, at.BitLen()))) {
+			t.Errorf("%s does not answer at %v: %v", p.Ref, at, p.AllowedIPs)
+		}
 		for _, a := range p.AllowedIPs {
 			if other, ok := all.add(a, i); !ok {
 				t.Errorf("%s: %v is also allowed for %s", p.Ref, a, dp.Peers[other].Ref)

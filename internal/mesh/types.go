@@ -98,6 +98,9 @@ type Peer struct {
 	PublicKey  Key
 	Endpoint   Endpoint
 	AllowedIPs []netip.Prefix // sorted, no duplicates
+	// TunnelAddress is where the peer itself answers through the tunnel, one of AllowedIPs;
+	// invalid: nowhere, as of nodes of the own cluster.
+	TunnelAddress netip.Addr
 }
 
 // RemoteCluster is what another member declares of itself, as seen here.

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/meshstatus"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/table"
 )
 
 // Graph is what is drawn.
@@ -40,6 +42,8 @@ type Link struct {
 	Health meshstatus.Health
 	// Up of All pairs of nodes are up, as both ends see them.
 	Up, All int32
+	// Path is how the ways are, in the direction that is worse; nil: not measured.
+	Path *meshstatus.Path
 }
 
 // Pair is two nodes that have no young handshake.
@@ -89,6 +93,9 @@ func link(links map[[2]string]*Link, from string, l meshstatus.Link) {
 		links[key] = at
 	}
 	at.Health = meshstatus.Worse(at.Health, l.Health)
+	if p := l.Path; p != nil && (at.Path == nil || worse(*p, *at.Path)) {
+		at.Path = p
+	}
 	at.Up, at.All = at.Up+l.Up, at.All+l.Up+l.Stale+l.Never
 }
 
@@ -131,7 +138,23 @@ func (c Cluster) state() string {
 	return fmt.Sprintf("%d nodes, %s", len(c.Nodes), c.Health)
 }
 
-func (l Link) label() string { return fmt.Sprintf("%d of %d", l.Up, l.All) }
+// worse tells whether one way is worse than the other: by what is lost, then by time.
+func worse(a, b meshstatus.Path) bool {
+	return cmp.Or(cmp.Compare(a.LossyPairs, b.LossyPairs), cmp.Compare(a.LossPercent, b.LossPercent),
+		cmp.Compare(a.RoundTripMicroseconds, b.RoundTripMicroseconds)) > 0
+}
+
+// label is how many pairs are up, the round-trip time, and loss where there is any.
+func (l Link) label() string {
+	text := fmt.Sprintf("%d of %d", l.Up, l.All)
+	if p := l.Path; p != nil && p.RoundTripMicroseconds > 0 {
+		text += ", " + table.Milliseconds(time.Duration(p.RoundTripMicroseconds)*time.Microsecond)
+	}
+	if p := l.Path; p != nil && p.LossPercent >= 0.5 {
+		text += fmt.Sprintf(", %.0f%% lost", p.LossPercent)
+	}
+	return text
+}
 
 // colours are those of one health: of a line, and of an area with black text on it.
 type colours struct{ line, fill string }

@@ -42,7 +42,9 @@ func ill(n, k int) meshstatus.Report {
 	a.Health, a.Nodes[0].Health = meshstatus.Degraded, meshstatus.Degraded
 	a.Nodes[0].Peers.NotUp = []v1alpha1.PeerDown{{Name: names[1] + ".node-1"}}
 	a.Links[0] = meshstatus.Link{To: names[1], Health: meshstatus.Degraded, Up: int32(k*k - 1), Stale: 1}
+	a.Links[0].Path = &meshstatus.Path{Probed: int32(k * k), RoundTripMicroseconds: 1240}
 	r.Clusters[1].Links[0] = a.Links[0]
+	r.Clusters[1].Links[0].Path = &meshstatus.Path{Probed: int32(k * k), RoundTripMicroseconds: 900, LossPercent: 23.4, LossyPairs: 1}
 	r.Clusters[1].Links[0].To = names[0]
 	last := &r.Clusters[n-1]
 	last.Health, last.Error, last.Nodes, last.Links = meshstatus.Unknown, "no answer", nil, nil

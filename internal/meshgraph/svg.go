@@ -47,21 +47,25 @@ func (g Graph) WriteSVG(w io.Writer) error {
 		}
 	}
 	var b strings.Builder
+	right = max(right, legendWidth)
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%.0f" viewBox="0 0 %.0f %.0f" font-family="sans-serif" font-size="13">`+"\n",
 		right, bottom+legendHeight, right, bottom+legendHeight)
 	b.WriteString(`<rect width="100%" height="100%" fill="#ffffff"/>` + "\n")
 	for _, l := range g.Links {
 		p, q := at[l.A], at[l.B]
-		fmt.Fprintf(&b, `<line x1="%.0f" y1="%.0f" x2="%.0f" y2="%.0f" stroke="%s" stroke-width="%d"><title>%s - %s: %s, %s pairs up</title></line>`+"\n",
+		fmt.Fprintf(&b, `<line x1="%.0f" y1="%.0f" x2="%.0f" y2="%.0f" stroke="%s" stroke-width="%d"><title>%s - %s: %s, pairs up: %s</title></line>`+"\n",
 			p.x, p.y, q.x, q.y, colourOf[l.Health].line, lineWidth(l.Health), text(l.A), text(l.B), l.Health, l.label())
 	}
 	for i, c := range g.Clusters {
-		g.drawCluster(&b, c, boxes[i])
+		drawCluster(&b, c, boxes[i])
 	}
 	for _, p := range g.Pairs {
-		a, z := at[p.A], at[p.B]
-		fmt.Fprintf(&b, `<line x1="%.0f" y1="%.0f" x2="%.0f" y2="%.0f" stroke="%s" stroke-dasharray="4 3"><title>%s - %s is not up</title></line>`+"\n",
-			a.x, a.y, z.x, z.y, colourOf[meshstatus.Down].line, text(p.A), text(p.B))
+		drawPair(&b, at[p.A], at[p.B], p)
+	}
+	if g.ShowNodes {
+		for i, c := range g.Clusters {
+			drawNodes(&b, c, boxes[i])
+		}
 	}
 	for _, l := range g.Links {
 		if l.Health != meshstatus.Well || len(g.Links) <= labelledLinks {
@@ -141,23 +145,12 @@ func (b box) exit(q point) float64 {
 	return min(b.width/2/max(dx, 1), b.height/2/max(dy, 1), 1)
 }
 
-func (g Graph) drawCluster(b *strings.Builder, c Cluster, at box) {
+func drawCluster(b *strings.Builder, c Cluster, at box) {
 	left, top := at.centre.x-at.width/2, at.centre.y-at.height/2
 	fmt.Fprintf(b, `<g><title>%s: %s</title><rect x="%.0f" y="%.0f" width="%.0f" height="%.0f" rx="8" fill="%s" stroke="%s" stroke-width="2"/>`+"\n",
 		text(c.Name), c.Health, left, top, at.width, at.height, colourOf[c.Health].fill, colourOf[c.Health].line)
 	fmt.Fprintf(b, `<text x="%.0f" y="%.0f" text-anchor="middle" font-weight="bold">%s</text>`, at.centre.x, top+22, text(short(c.Name, 20)))
 	fmt.Fprintf(b, `<text x="%.0f" y="%.0f" text-anchor="middle" font-size="11">%s</text></g>`+"\n", at.centre.x, top+40, c.state())
-	if !g.ShowNodes {
-		return
-	}
-	for k, n := range c.Nodes {
-		p := at.node(k)
-		fmt.Fprintf(b, `<circle cx="%.0f" cy="%.0f" r="4" fill="%s" stroke="#ffffff"><title>%s: %s</title></circle>`, p.x, p.y, colourOf[n.Health].line, text(n.Name), n.Health)
-		if at.named {
-			fmt.Fprintf(b, `<text x="%.0f" y="%.0f" font-size="10">%s</text>`, p.x+8, p.y+4, text(short(strings.TrimPrefix(n.Name, c.Name+"."), 16)))
-		}
-		b.WriteString("\n")
-	}
 }
 
 // drawLabel says how many pairs are up, on the part of the line that is seen: in its middle,
@@ -175,20 +168,6 @@ func drawLabel(b *strings.Builder, from, to box, l Link, clusters int) {
 	half := 4 + 3.2*float64(len(label))
 	fmt.Fprintf(b, `<rect x="%.0f" y="%.0f" width="%.0f" height="16" rx="4" fill="#ffffff" stroke="%s"/><text x="%.0f" y="%.0f" text-anchor="middle" font-size="11">%s</text>`+"\n",
 		x-half, y-8, 2*half, colourOf[l.Health].line, x, y+4, text(label))
-}
-
-func (g Graph) drawLegend(b *strings.Builder, top float64) {
-	x := float64(margin)
-	for _, h := range healths {
-		fmt.Fprintf(b, `<rect x="%.0f" y="%.0f" width="14" height="14" rx="3" fill="%s" stroke="%s"/><text x="%.0f" y="%.0f" font-size="11">%s</text>`+"\n",
-			x, top+2, colourOf[h].fill, colourOf[h].line, x+20, top+13, h)
-		x += 85
-	}
-	note := "lines: pairs of nodes with a handshake younger than 3 minutes"
-	if g.MorePairs > 0 {
-		note += fmt.Sprintf("; %d more pairs that are not up are left out", g.MorePairs)
-	}
-	fmt.Fprintf(b, `<text x="%d" y="%.0f" font-size="10" fill="#555555">%s</text>`+"\n", margin, top+34, note)
 }
 
 // short cuts a name that its box has no room for; the title has it whole.

@@ -76,13 +76,7 @@ func deployed(t *testing.T) (*apitest.Server, client.WithWatch) {
 	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "sdn-tunnel"}}); err == nil {
 		t.Fatal("the client knows more than it reads")
 	}
-	admin, err := client.New(s.Config, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "sdn-tunnel"}}); err != nil {
-		t.Fatal(err)
-	}
+	s.Namespaces(t, "sdn-tunnel")
 	store(t, c, cluster("east", 0, 2, "west"))
 	return s, c
 }

@@ -2,6 +2,6 @@
 // LinkedClusters with their status, the workloads of sdn-tunnel with their pods, and
 // warnings of late.
 //
-// Objects are read (Read) or watched (Watch); Judge makes of them, purely, what is to be
+// Objects are read (Read, State) or watched (Watch); Judge makes of them, purely, what is to be
 // said of a cluster. Nothing is asked of a node, no Secret is read, and nothing is written.
 package meshstatus

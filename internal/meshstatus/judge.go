@@ -20,6 +20,7 @@ type Objects struct {
 	Cluster     string
 	Links       []*v1alpha1.LinkedCluster
 	Nodes       []*v1alpha1.TunnelNode // the cluster's own
+	Mirrors     []*v1alpha1.TunnelNode // those it has of other members, as far as they were read
 	DaemonSets  []*appsv1.DaemonSet
 	Deployments []*appsv1.Deployment
 	Pods        []*corev1.Pod
@@ -64,7 +65,7 @@ func Judge(now time.Time, o Objects) Cluster {
 	j.nodes()
 	j.peers()
 	j.notes()
-	c.Events = latest(now, o.Events)
+	c.Events = latest(now, o)
 	switch {
 	case o.Err != nil:
 		c.Health = Unknown
@@ -90,7 +91,7 @@ func (j *judge) problem(object, message string, since *metav1.Time) {
 // conditions names those that are not True.
 func (j *judge) conditions(object string, conditions []metav1.Condition) (bad bool) {
 	for _, c := range conditions {
-		if c.Status == metav1.ConditionTrue {
+		if c.Status == metav1.ConditionTrue || c.Type == v1alpha1.ConditionPeersUp { // peers are judged one by one
 			continue
 		}
 		bad = true
@@ -129,6 +130,7 @@ func (j *judge) links() {
 		if p := pairs[lc.Name]; p != nil {
 			l.Up, l.Stale, l.Never = p.Up, p.Stale, p.Never
 		}
+		l.Path = pathTo(lc.Name, j.objects.Nodes)
 		l.StaleSince, l.StaleReason = staleSince(lc.Status.Conditions)
 		if len(lc.Status.Conditions) == 0 {
 			j.problem(object, "the controller has said nothing of it yet", nil)
@@ -149,7 +151,7 @@ func (l Link) judge(bad bool) Health {
 	switch {
 	case down > 0 && l.Up == 0:
 		return Down
-	case bad || down > 0:
+	case bad || down > 0 || l.Path != nil && l.Path.LossyPairs > 0:
 		return Degraded
 	}
 	return Well
@@ -215,6 +217,7 @@ func (j *judge) peers() {
 	if unnamed > 0 {
 		j.problem("Peers", fmt.Sprintf("%d more pairs of nodes are not up", unnamed), nil)
 	}
+	j.losses()
 }
 
 // fewNames is how many names a line spells out.

@@ -62,7 +62,8 @@ func cluster(name string, i, n int, others ...string) Objects {
 			Nodes: int32(n), Services: 14, ControllerVersion: "v1.2.0",
 			Access:     &v1alpha1.AccessLife{Issued: before(72 * time.Hour), Expires: metav1.NewTime(noon.Add(648 * time.Hour))},
 			Conditions: []metav1.Condition{yes("Accepted"), yes("Reachable"), yes("InSync"), yes("ServicesSynced")}}})
-		peers.Clusters = append(peers.Clusters, v1alpha1.ClusterPeers{Cluster: other, Up: int32(n)})
+		peers.Clusters = append(peers.Clusters, v1alpha1.ClusterPeers{Cluster: other, Up: int32(n), Path: &v1alpha1.PathState{Probed: int32(n),
+			RoundTripMicroseconds: 1240, SlowestMicroseconds: 4100, ReceiveBitsPerSecond: 12_000_000, TransmitBitsPerSecond: 800_000}})
 	}
 	for k := range n {
 		node := fmt.Sprintf("%s-%d", name, k+1)
@@ -98,6 +99,8 @@ func ill() []Objects {
 	east.Links[1].Status.Conditions[2] = no("InSync", "Unreachable", "the 2 nodes that are known are kept", 20*time.Minute)
 	east.Links[2].Status.Access.Expires = before(time.Minute)
 	west.Nodes[1].Status = v1alpha1.TunnelNodeStatus{}
+	west.Nodes[0].Status.Peers.Clusters[1].Path = &v1alpha1.PathState{Probed: 2, RoundTripMicroseconds: 81_000, SlowestMicroseconds: 200_000, LossPercent: 23,
+		LossyPeers: 1, Lossy: []string{"north.north-1"}}
 	west.Nodes[0].Status.Cable, west.Nodes[0].Status.AgentVersion = userspaceCable, "v1.1.0"
 	west.Pods[1] = pod(componentAgent, "west-2", false)
 	west.DaemonSets[0].Status.NumberReady = 1
@@ -111,9 +114,23 @@ func ill() []Objects {
 	return []Objects{east, west, {Cluster: "north", Err: errors.New("cluster north: https://north.example:6443 does not answer")}}
 }
 
+// somePairs are many that are well, and some that are not, which are shown.
+func somePairs() (all []Pair) {
+	age, trip, well, bad := 12.0, 1.5, 0.0, 0.4
+	for i := range manyPairs {
+		all = append(all, Pair{Node: "east.east-1", Peer: fmt.Sprintf("west.w%d", i), State: "up", HandshakeAge: &age, RoundTrip: &trip, Loss: &well, Receiving: 1e6, Sending: 2e3})
+	}
+	old, slow := 600.0, 95.0
+	return append(all, Pair{Node: "east.east-2", Peer: "west.w1", State: "up", HandshakeAge: &age, RoundTrip: &trip, Loss: &bad},
+		Pair{Node: "east.east-2", Peer: "west.w2", State: "stale", HandshakeAge: &old}, Pair{Node: "east.east-2", Peer: "west.w3", State: "never"},
+		Pair{Node: "east.east-2", Peer: "west.w4", State: "up", HandshakeAge: &age, RoundTrip: &slow, Loss: &well})
+}
+
 func TestRendering(t *testing.T) {
 	good := Make(noon, []Objects{cluster("east", 0, 2, "west"), cluster("west", 1, 2, "east")})
 	bad := Make(noon, ill())
+	pairs := Make(noon, []Objects{cluster("east", 0, 2, "west")})
+	pairs.Clusters[0].Pairs = somePairs()
 	large := Make(noon, []Objects{cluster("east", 0, 60, "west"), ill()[1]})
 	for name, write := range map[string]func(io.Writer) error{
 		"well.txt":       func(w io.Writer) error { return good.WriteTable(w, Format{}) },
@@ -123,6 +140,7 @@ func TestRendering(t *testing.T) {
 		"ill-colour.txt": func(w io.Writer) error { return bad.WriteTable(w, Format{Colour: true}) },
 		"ill.yaml":       bad.WriteYAML,
 		"large.txt":      func(w io.Writer) error { return large.WriteTable(w, Format{}) },
+		"pairs.txt":      func(w io.Writer) error { return pairs.WriteTable(w, Format{}) },
 		"undeployed.txt": func(w io.Writer) error { return Make(noon, []Objects{{Cluster: "east"}}).WriteTable(w, Format{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -141,9 +159,15 @@ func TestHealth(t *testing.T) {
 		fault func(*Objects)
 		says  string // empty: all is well
 	}{
-		"nothing":                {func(*Objects) {}, ""},
-		"a condition":            {func(o *Objects) { o.Nodes[0].Status.Conditions[0].Status = metav1.ConditionUnknown }, "TunnelNode east.east-1: Ready is Unknown"},
-		"a stale peer":           {func(o *Objects) { o.Nodes[1].Status.Peers.Stale = 1 }, "Peers: 1 more pairs"},
+		"nothing":      {func(*Objects) {}, ""},
+		"a condition":  {func(o *Objects) { o.Nodes[0].Status.Conditions[0].Status = metav1.ConditionUnknown }, "TunnelNode east.east-1: Ready is Unknown"},
+		"a stale peer": {func(o *Objects) { o.Nodes[1].Status.Peers.Stale = 1 }, "Peers: 1 more pairs"},
+		"loss": {func(o *Objects) {
+			p := o.Nodes[1].Status.Peers.Clusters[0].Path
+			p.LossyPeers, p.Lossy = 2, []string{"west.west-1"}
+		}, "Peer west.west-1: a fifth or more of the probes to it is lost on 1 of 2 nodes (east-2): packets are dropped between them\nPeers: between 1 more pairs"},
+		"a little loss":          {func(o *Objects) { o.Nodes[1].Status.Peers.Clusters[0].Path.LossPercent = 9 }, ""},
+		"not measured":           {func(o *Objects) { o.Nodes[1].Status.Peers.Clusters[0].Path = nil }, ""},
 		"a silent agent":         {func(o *Objects) { o.Nodes[1].Status.Peers = nil }, "TunnelNode east.east-2: its agent has said nothing"},
 		"no node":                {func(o *Objects) { o.Nodes = nil }, "no TunnelNode of its own"},
 		"no agents":              {func(o *Objects) { o.DaemonSets = nil }, "no DaemonSet"},

@@ -12,18 +12,12 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 )
 
-const (
-	userspaceCable = "wireguard-userspace"
-	// recent is how old an event may be.
-	recent    = time.Hour
-	maxEvents = 10
-)
+const userspaceCable = "wireguard-userspace"
 
 // age is a duration as people say it.
 func age(d time.Duration) string { return duration.HumanDuration(d) }
@@ -56,7 +50,7 @@ func (j *judge) nodes() {
 			j.problem(object, "its agent has said nothing yet", &n.Created)
 		case p.Stale+p.Never > 0 && p.Up == 0:
 			n.Health = Down
-		case p.Stale+p.Never > 0:
+		case p.Stale+p.Never > 0 || lossyPeers(p) > 0:
 			n.Health = Degraded
 		}
 		if pod := agents[tn.Spec.Node]; len(j.objects.Pods) > 0 && (pod == nil || !podReady(pod)) {
@@ -237,32 +231,4 @@ func (j *judge) notes() {
 	if userspace > 0 {
 		c.Notes = append(c.Notes, fmt.Sprintf("%d of %d nodes have WireGuard in userspace: it is slower, and pauses while the agent restarts", userspace, len(c.Nodes)))
 	}
-}
-
-// latest are the newest warnings, one for each object and reason.
-func latest(now time.Time, events []*corev1.Event) []Event {
-	newest := map[string]Event{}
-	for _, e := range events {
-		if e.Type != corev1.EventTypeWarning {
-			continue
-		}
-		at := e.LastTimestamp
-		if at.IsZero() {
-			at = metav1.NewTime(e.EventTime.Time)
-		}
-		if s := e.Series; s != nil {
-			at = metav1.NewTime(s.LastObservedTime.Time)
-		}
-		if now.Sub(at.Time) > recent {
-			continue
-		}
-		is := Event{Last: metav1.NewTime(at.Truncate(time.Second)), Object: e.InvolvedObject.Kind + " " + e.InvolvedObject.Name, Reason: e.Reason, Message: strings.TrimSpace(e.Message), Count: max(e.Count, 1)}
-		if was, ok := newest[is.Object+" "+is.Reason]; !ok || was.Last.Before(&is.Last) {
-			newest[is.Object+" "+is.Reason] = is
-		}
-	}
-	all := slices.SortedFunc(maps.Values(newest), func(a, b Event) int {
-		return cmp.Or(b.Last.Compare(a.Last.Time), cmp.Compare(a.Object, b.Object), cmp.Compare(a.Reason, b.Reason))
-	})
-	return all[:min(len(all), maxEvents)]
 }

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/pager"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
@@ -53,6 +54,13 @@ type kind struct {
 	options client.ListOptions
 }
 
+// with are the options of one request.
+func (k kind) with(raw metav1.ListOptions) *client.ListOptions {
+	options := k.options
+	options.Raw, options.Limit, options.Continue = &raw, raw.Limit, raw.Continue
+	return &options
+}
+
 // kinds are those of one member. Mirrors of the other members that are known are left to
 // the server to leave out.
 func (o *Options) kinds(member string) []kind {
@@ -66,19 +74,24 @@ func (o *Options) kinds(member string) []kind {
 	if notMirror, err := labels.NewRequirement(v1alpha1.LabelCluster, selection.NotIn, others); err == nil {
 		own = own.Add(*notMirror)
 	}
+	return append(state(o.Namespace, own), kind{func() client.ObjectList { return &corev1.EventList{} }, &corev1.Event{}, client.ListOptions{
+		Namespace: o.Namespace, FieldSelector: fields.OneTermEqualSelector("type", corev1.EventTypeWarning)}})
+}
+
+// state are the kinds of all that sdn-tunnel has in a cluster, with the TunnelNodes that are
+// selected.
+func state(namespace string, nodes labels.Selector) []kind {
 	ours := labels.SelectorFromSet(labels.Set{"app.kubernetes.io/name": "sdn-tunnel"})
 	return []kind{
 		{func() client.ObjectList { return &v1alpha1.LinkedClusterList{} }, &v1alpha1.LinkedCluster{}, client.ListOptions{}},
-		{func() client.ObjectList { return &v1alpha1.TunnelNodeList{} }, &v1alpha1.TunnelNode{}, client.ListOptions{LabelSelector: own}},
-		{func() client.ObjectList { return &appsv1.DaemonSetList{} }, &appsv1.DaemonSet{}, client.ListOptions{Namespace: o.Namespace, LabelSelector: ours}},
-		{func() client.ObjectList { return &appsv1.DeploymentList{} }, &appsv1.Deployment{}, client.ListOptions{Namespace: o.Namespace, LabelSelector: ours}},
-		{func() client.ObjectList { return &corev1.PodList{} }, &corev1.Pod{}, client.ListOptions{Namespace: o.Namespace, LabelSelector: ours}},
-		{func() client.ObjectList { return &corev1.EventList{} }, &corev1.Event{}, client.ListOptions{
-			Namespace: o.Namespace, FieldSelector: fields.OneTermEqualSelector("type", corev1.EventTypeWarning)}},
+		{func() client.ObjectList { return &v1alpha1.TunnelNodeList{} }, &v1alpha1.TunnelNode{}, client.ListOptions{LabelSelector: nodes}},
+		{func() client.ObjectList { return &appsv1.DaemonSetList{} }, &appsv1.DaemonSet{}, client.ListOptions{Namespace: namespace, LabelSelector: ours}},
+		{func() client.ObjectList { return &appsv1.DeploymentList{} }, &appsv1.Deployment{}, client.ListOptions{Namespace: namespace, LabelSelector: ours}},
+		{func() client.ObjectList { return &corev1.PodList{} }, &corev1.Pod{}, client.ListOptions{Namespace: namespace, LabelSelector: ours}},
 	}
 }
 
-// add takes an object in. TunnelNodes of other members are mirrors and left out.
+// add takes an object in.
 func (o *Objects) add(object any) {
 	switch x := object.(type) {
 	case *v1alpha1.LinkedCluster:
@@ -86,6 +99,8 @@ func (o *Objects) add(object any) {
 	case *v1alpha1.TunnelNode:
 		if x.Spec.Cluster == o.Cluster {
 			o.Nodes = append(o.Nodes, x)
+		} else {
+			o.Mirrors = append(o.Mirrors, x)
 		}
 	case *appsv1.DaemonSet:
 		o.DaemonSets = append(o.DaemonSets, x)
@@ -136,7 +151,6 @@ func Read(ctx context.Context, o Options) []Objects {
 }
 
 func (o *Options) read(ctx context.Context, m Member) Objects {
-	objects := Objects{Cluster: m.Name}
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
@@ -144,17 +158,31 @@ func (o *Options) read(ctx context.Context, m Member) Objects {
 	}
 	config, err := m.Open(ctx)
 	if err != nil {
-		objects.Err = err
-		return objects
+		return Objects{Cluster: m.Name, Err: err}
 	}
-	reader, err := newClient(config)
+	objects, err := read(ctx, config, m.Name, o.kinds(m.Name))
 	if err != nil {
 		objects.Err = fmt.Errorf("cluster %s: %w", m.Name, err)
-		return objects
+	}
+	return objects
+}
+
+// State reads all that sdn-tunnel has in a cluster now, mirrors of other members' TunnelNodes
+// too, for those who judge it otherwise. It reads no Events.
+func State(ctx context.Context, config *rest.Config, cluster, namespace string) (Objects, error) {
+	return read(ctx, config, cluster, state(namespace, labels.Everything()))
+}
+
+// read reads all objects of some kinds, or none.
+func read(ctx context.Context, config *rest.Config, cluster string, kinds []kind) (Objects, error) {
+	objects := Objects{Cluster: cluster}
+	reader, err := newClient(config)
+	if err != nil {
+		return objects, err
 	}
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
-	for _, k := range o.kinds(m.Name) {
+	for _, k := range kinds {
 		group.Go(func() error {
 			return k.pages(ctx, reader, func(object runtime.Object) error {
 				mu.Lock()
@@ -165,32 +193,27 @@ func (o *Options) read(ctx context.Context, m Member) Objects {
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return Objects{Cluster: m.Name, Err: fmt.Errorf("cluster %s: %w", m.Name, err)}
+		return Objects{Cluster: cluster}, err
 	}
-	return objects
+	return objects, nil
 }
 
 // pages reads all objects of a kind. A kind that the server does not have has none: then
 // sdn-tunnel is not deployed there.
 func (k kind) pages(ctx context.Context, reader client.Reader, each func(runtime.Object) error) error {
-	options := k.options
-	options.Limit = pageSize
-	for {
+	p := pager.New(func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
 		list := k.list()
-		err := reader.List(ctx, list, &options)
-		switch {
-		case apierrors.IsNotFound(err):
-			return nil
-		case err != nil && ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded):
-			return fmt.Errorf("list %T: no answer in time: %w", k.object, err)
-		case err != nil:
-			return fmt.Errorf("list %T: %w", k.object, err)
-		}
-		if err := meta.EachListItem(list, each); err != nil {
-			return err
-		}
-		if options.Continue = list.(metav1.ListInterface).GetContinue(); options.Continue == "" {
-			return nil
-		}
+		return list, reader.List(ctx, list, k.with(raw))
+	})
+	p.PageSize = pageSize
+	err := p.EachListItem(ctx, metav1.ListOptions{}, each)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil && ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("list %T: no answer in time: %w", k.object, err)
+	case err != nil:
+		return fmt.Errorf("list %T: %w", k.object, err)
 	}
+	return nil
 }

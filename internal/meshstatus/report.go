@@ -43,8 +43,10 @@ type Cluster struct {
 	Problems   []Problem `json:"problems"`
 	// Notes are what is worth knowing and no problem.
 	Notes []string `json:"notes,omitempty"`
-	// Events are the latest warnings about sdn-tunnel's own objects.
+	// Events are the latest warnings about sdn-tunnel's own objects that are not over.
 	Events []Event `json:"events,omitempty"`
+	// Pairs are the nodes' peers as their agents see them, where these were asked.
+	Pairs []Pair `json:"pairs,omitempty"`
 }
 
 // Workload is the agents or a Deployment.
@@ -95,6 +97,36 @@ type Link struct {
 	StaleSince  *metav1.Time         `json:"staleSince,omitempty"`
 	StaleReason string               `json:"staleReason,omitempty"`
 	Access      *v1alpha1.AccessLife `json:"access,omitempty"`
+	// Path is how the ways to its nodes are; nil until it was measured.
+	Path *Path `json:"path,omitempty"`
+}
+
+// Path sums up the ways from the nodes here to those there, as the nodes' status has them:
+// about right, and minutes old in large clusters.
+type Path struct {
+	// Probed counts pairs of nodes.
+	Probed int32 `json:"probed"`
+	// RoundTripMicroseconds is the median node's median; SlowestMicroseconds that of the
+	// slowest pair.
+	RoundTripMicroseconds int64   `json:"roundTripMicroseconds"`
+	SlowestMicroseconds   int64   `json:"slowestMicroseconds"`
+	LossPercent           float64 `json:"lossPercent"`
+	// LossyPairs lose a fifth of the probes or more.
+	LossyPairs            int32 `json:"lossyPairs"`
+	ReceiveBitsPerSecond  int64 `json:"receiveBitsPerSecond"`
+	TransmitBitsPerSecond int64 `json:"transmitBitsPerSecond"`
+}
+
+// Pair is a node and one of its peers, as the node's agent sees it at the moment.
+type Pair struct {
+	Node         string   `json:"node"`
+	Peer         string   `json:"peer"`
+	State        string   `json:"state"`
+	HandshakeAge *float64 `json:"handshakeAgeSeconds,omitempty"`
+	RoundTrip    *float64 `json:"roundTripMilliseconds,omitempty"`
+	Loss         *float64 `json:"loss,omitempty"`
+	Receiving    float64  `json:"receiveBitsPerSecond"`
+	Sending      float64  `json:"transmitBitsPerSecond"`
 }
 
 // Problem is something that is not as it should be.
@@ -114,19 +146,27 @@ type Event struct {
 	Count   int32       `json:"count"`
 }
 
-// Health is that of the mesh: Unknown if a cluster could not be read, else Degraded if
-// there is a problem.
+// Health is that of the mesh: Unknown if a cluster could not be read, else Down if each is,
+// else Degraded if there is a problem.
 func (r Report) Health() Health {
-	health := Well
+	down, well := 0, 0
 	for _, c := range r.Clusters {
 		switch {
 		case c.Error != "":
 			return Unknown
-		case c.Health != Well:
-			health = Degraded
+		case c.Health == Down:
+			down++
+		case c.Health == Well:
+			well++
 		}
 	}
-	return health
+	switch {
+	case well == len(r.Clusters):
+		return Well
+	case down == len(r.Clusters):
+		return Down
+	}
+	return Degraded
 }
 
 // Summary is the report in one line.

@@ -32,12 +32,12 @@ type Format struct {
 
 // WriteTable writes the report for people.
 func (r Report) WriteTable(w io.Writer, f Format) error {
-	for _, write := range []func(io.Writer, Format) error{r.writeClusters, r.writeLinks, r.writeNodes, r.writeProblems} {
+	for _, write := range []func(io.Writer, Format) error{r.writeClusters, r.writeLinks, r.writeNodes, r.writePairs, r.writeProblems} {
 		if err := write(w, f); err != nil {
 			return err
 		}
 	}
-	mark := map[Health]string{Well: table.Green, Degraded: table.Red, Unknown: table.Yellow}[r.Health()]
+	mark := map[Health]string{Well: table.Green, Degraded: table.Red, Down: table.Red, Unknown: table.Yellow}[r.Health()]
 	t := f.table()
 	_, err := fmt.Fprintf(w, "\n%s\n", t.Paint(mark, r.Summary()))
 	return err
@@ -84,7 +84,7 @@ func (r Report) writeClusters(w io.Writer, f Format) error {
 
 func (r Report) writeLinks(w io.Writer, f Format) error {
 	t, any := f.table(), false
-	t.Row("FROM", "TO", "STATE", "PAIRS UP", "STALE", "NEVER", "NODES", "SERVICES", "REFUSED", "KNOWN AS OF", "ACCESS")
+	t.Row("FROM", "TO", "STATE", "PAIRS UP", "STALE", "NEVER", "NODES", "SERVICES", "REFUSED", "ROUND TRIP", "LOSS", "RECEIVING", "SENDING", "KNOWN AS OF", "ACCESS")
 	for _, c := range r.Clusters {
 		for _, l := range c.Links {
 			any = true
@@ -92,8 +92,10 @@ func (r Report) writeLinks(w io.Writer, f Format) error {
 			if l.StaleSince != nil {
 				fresh = fmt.Sprintf("%s ago (%s)", r.ago(l.StaleSince.Time), l.StaleReason)
 			}
+			path := l.Path.cells()
 			t.Row(c.Name, l.To, string(l.Health), fmt.Sprintf("%d of %d", l.Up, l.Up+l.Stale+l.Never), num(l.Stale), num(l.Never),
-				num(l.Nodes), num(l.Services), num(l.Refused), fresh, r.access(l.Access))
+				num(l.Nodes), num(l.Services), num(l.Refused),
+				path[0], path[1], path[2], path[3], fresh, r.access(l.Access))
 		}
 	}
 	if !any {
@@ -121,9 +123,9 @@ func (r Report) writeNodes(w io.Writer, f Format) error {
 		total += len(c.Nodes)
 	}
 	t := f.table()
-	header := []string{"NODE", "STATE", "ENDPOINT", "PEERS UP", "STALE", "NEVER", "HANDSHAKES", "CABLE", "MTU", "AGENT"}
+	header := []string{"NODE", "STATE", "ENDPOINT", "PEERS UP", "STALE", "NEVER", "HANDSHAKES", "ROUND TRIP", "LOSS", "CABLE", "MTU", "AGENT"}
 	if f.Wide {
-		header = append(header, "TUNNEL ADDRESS", "SUBNETS", "RESTARTS", "AGE", "POD")
+		header = append(header, "RECEIVING", "SENDING", "TUNNEL ADDRESS", "SUBNETS", "RESTARTS", "AGE", "POD")
 	}
 	t.Row(header...)
 	for _, c := range r.Clusters {
@@ -155,10 +157,11 @@ func (r Report) nodeCells(n Node, wide bool) []string {
 	if n.Peers != nil {
 		peers = *n.Peers
 	}
+	path := n.Path().cells()
 	cells := []string{n.Name, string(n.Health), cmp.Or(n.Endpoint, "-"), fmt.Sprintf("%d of %d", peers.Up, peers.Configured),
-		num(peers.Stale), num(peers.Never), r.handshakes(peers), cmp.Or(n.Cable, "-"), cmp.Or(mtu(n.MTU), "-"), cmp.Or(n.AgentVersion, "-")}
+		num(peers.Stale), num(peers.Never), r.handshakes(peers), path[0], path[1], cmp.Or(n.Cable, "-"), cmp.Or(mtu(n.MTU), "-"), cmp.Or(n.AgentVersion, "-")}
 	if wide {
-		cells = append(cells, cmp.Or(n.TunnelAddress, "-"), cmp.Or(strings.Join(n.HostSubnets, ","), "-"), num(n.Restarts),
+		cells = append(cells, path[2], path[3], cmp.Or(n.TunnelAddress, "-"), cmp.Or(strings.Join(n.HostSubnets, ","), "-"), num(n.Restarts),
 			r.ago(n.Created.Time), cmp.Or(n.Pod, "-"))
 	}
 	return cells

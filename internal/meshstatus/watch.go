@@ -187,15 +187,10 @@ func (m *memberWatch) listWatch(ctx context.Context, reader client.WithWatch, k 
 			m.note(name, err)
 		}
 	}
-	with := func(raw metav1.ListOptions) *client.ListOptions {
-		options := k.options
-		options.Raw, options.Limit, options.Continue = &raw, raw.Limit, raw.Continue
-		return &options
-	}
 	return peeraccess.PlainLists{ListWatch: &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
 			list := k.list()
-			err := reader.List(ctx, list, with(raw))
+			err := reader.List(ctx, list, k.with(raw))
 			if err != nil {
 				err = fmt.Errorf("list %s: %w", name, err)
 			}
@@ -203,7 +198,7 @@ func (m *memberWatch) listWatch(ctx context.Context, reader client.WithWatch, k 
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
-			w, err := reader.Watch(ctx, k.list(), with(raw))
+			w, err := reader.Watch(ctx, k.list(), k.with(raw))
 			ended(err)
 			return w, err
 		},

@@ -25,8 +25,10 @@ usual ones of a Go process, too, the controller those of controller-runtime, and
 servers CoreDNS's own on port 9153.
 
 The label ` + "`peer`" + ` is a node of another cluster, ` + "`<cluster>.<node>`" + `: of such a metric an agent has
-one series for each of its peers. ` + "`cluster`" + ` is another member, and for ` + "`sdntunnel_member_nodes`" + `
-the own one, too.
+one series for each of its peers, if there are not more than 200 of them (the agent's
+` + "`--peer-metrics`" + `, variable ` + "`agent_peer_metrics`" + `); with more no peer has one. What has a label
+` + "`cluster`" + ` is always there, and its number does not grow with the nodes: it is another member,
+and for ` + "`sdntunnel_member_nodes`" + ` the own one, too.
 `
 
 // Write writes the document.

@@ -108,8 +108,11 @@ func TestRulesAndDashboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, alert := range n.Alerts {
-		if !strings.Contains(string(runbook), "| "+alert+" |") {
+		if !strings.Contains(string(runbook), "\n### "+alert+"\n") {
 			t.Errorf("docs/operations.md does not say what to do about %s", alert)
+		}
+		if !strings.Contains(string(rules), "runbook: docs/operations.md#"+strings.ToLower(alert)+"\n") {
+			t.Errorf("%s does not say where that is said", alert)
 		}
 	}
 	if len(n.Alerts) < 8 || len(expressions) < 15 {

@@ -22,8 +22,9 @@ type Config struct {
 	Link string             // default: tun0
 	// NextHop is the hardware address of the tunnel's end of the pair.
 	NextHop net.HardwareAddr // default: tunnelns.InsideMAC
-	MTU     int              // caps the tunnel's; 0: nothing does
-	Log     *slog.Logger
+	// MTU is the tunnel's, asked at each Apply; 0: not measured yet.
+	MTU func() int
+	Log *slog.Logger
 }
 
 // Part keeps the node's routes and the neighbour that they lead by.
@@ -40,6 +41,9 @@ func New(c Config) (*Part, error) {
 	if len(c.NextHop) != 6 {
 		return nil, fmt.Errorf("hardware address %q of the next hop: want 6 bytes", c.NextHop)
 	}
+	if c.MTU == nil {
+		return nil, errors.New("routes of the node need somebody to ask for the tunnel's MTU")
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -52,9 +56,9 @@ func (*Part) Name() string { return "node" }
 // Apply makes the node's way to the remote pods equal to dp. Without a tunnel address
 // there is none, and what was there is taken away.
 func (p *Part) Apply(_ context.Context, dp mesh.DataPlane) ([]string, error) {
-	mtu, err := tunnelns.MeasureMTU(p.cfg.Node, dp.Peers, p.cfg.Link, p.cfg.MTU)
-	if err != nil {
-		return nil, fmt.Errorf("measure the MTU: %w", err)
+	mtu := p.cfg.MTU()
+	if mtu == 0 {
+		return nil, errors.New("the tunnel's MTU is not measured yet")
 	}
 	h, err := p.cfg.Node.Netlink()
 	if err != nil {
@@ -76,7 +80,7 @@ func (p *Part) Apply(_ context.Context, dp mesh.DataPlane) ([]string, error) {
 	if err != nil {
 		return changes, err
 	}
-	routed, err := tunnelns.SyncRoutes(h, gw.Link, routes(dp, gw, mtu.Tunnel))
+	routed, err := tunnelns.SyncRoutes(h, gw.Link, routes(dp, gw, mtu))
 	return append(changes, routed...), err
 }
 

@@ -27,6 +27,7 @@ import (
 // pair are two members in two namespaces of one API server.
 type pair struct {
 	*testing.T
+	api        *apitest.Server
 	admin      client.Client
 	east, west peeraccess.Side
 }
@@ -42,7 +43,7 @@ func newPair(t *testing.T) *pair {
 	side := func(name string) peeraccess.Side {
 		return peeraccess.Side{Cluster: name, Namespace: name, Client: admin, Server: server}
 	}
-	return &pair{T: t, admin: admin, east: side("east"), west: side("west")}
+	return &pair{T: t, api: s, admin: admin, east: side("east"), west: side("west")}
 }
 
 // ensure lets west read east and returns what changed, which never shows a token.
@@ -197,11 +198,7 @@ func TestEnsure(t *testing.T) {
 	if got := p.ensure(peeraccess.Options{DryRun: true}); got != made || p.secret() != nil {
 		t.Errorf("dry run on empty clusters: %s", got)
 	}
-	for _, ns := range []string{"east", "west"} {
-		if err := p.admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	p.api.Namespaces(t, "east", "west")
 	if got := p.ensure(peeraccess.Options{}); got != made {
 		t.Errorf("first run: %s", got)
 	}
@@ -238,6 +235,7 @@ func TestEnsure(t *testing.T) {
 	}
 
 	p.staysInStep()
+	p.interrupted()
 	p.revoke()
 	if got := p.ensure(peeraccess.Options{}); !strings.Contains(got, "update Secret") {
 		t.Errorf("after the revocation: %s", got)
@@ -246,6 +244,33 @@ func TestEnsure(t *testing.T) {
 		t.Error(err)
 	}
 	p.removeAll()
+}
+
+// interrupted: who was to replace the token made the account anew and got no further. The
+// next deploy sees that the token is void.
+func (p *pair) interrupted() {
+	p.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "east", Name: peeraccess.Name("west")}}
+	if err := p.admin.Get(p.Context(), client.ObjectKeyFromObject(account), account); err != nil {
+		p.Fatal(err)
+	}
+	again := account.DeepCopy()
+	again.UID, again.ResourceVersion = "", ""
+	if err := p.admin.Delete(p.Context(), account); err != nil {
+		p.Fatal(err)
+	}
+	if err := p.admin.Create(p.Context(), again); err != nil {
+		p.Fatal(err)
+	}
+	if got := p.ensure(peeraccess.Options{}); !strings.HasSuffix(got, "update Secret west/sdn-tunnel-peer-east") {
+		p.Errorf("a deploy where the account was made anew: %q", got)
+	}
+	if err := p.reads(p.secret()); err != nil {
+		p.Error(err)
+	}
+	if got := p.ensure(peeraccess.Options{}); got != "" {
+		p.Errorf("a second one: %s", got)
+	}
 }
 
 // revoke: the token is void when the account is gone, and cannot renew itself.

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -76,8 +77,9 @@ type Options struct {
 }
 
 // Ensure lets cluster "to" read cluster "from": account and rights in from, Secret in
-// to. A Secret whose token has more than half its life left, for the same server, is
-// left as it is, so a second call changes nothing.
+// to. A Secret whose token has more than half its life left, for the same account and server,
+// is left as it is, so a second call changes nothing. One of an account that was made anew
+// since is void, whoever made it and when.
 func Ensure(ctx context.Context, from, to Side, o Options) ([]ssa.Change, error) {
 	var changes []ssa.Change
 	for _, config := range declared(from.Namespace, to.Cluster) {
@@ -89,7 +91,7 @@ func Ensure(ctx context.Context, from, to Side, o Options) ([]ssa.Change, error)
 			return changes, fmt.Errorf("cluster %s: identity for %s: %w", from.Cluster, to.Cluster, err)
 		}
 	}
-	change, err := ensureSecret(ctx, from, to, len(changes) > 0, o)
+	change, err := ensureSecret(ctx, from, to, o)
 	if change != nil {
 		changes = append(changes, *change)
 	}
@@ -115,9 +117,12 @@ func ensure(ctx context.Context, c Client, config any, dryRun bool) (*ssa.Change
 	return ssa.Ensure(ctx, c, desired, existing.Object, v1alpha1.ManagerDeploy, dryRun)
 }
 
-// ensureSecret keeps the Secret; accountChanged says that the account was changed just
-// now, so that an old token may be one of an account that is gone.
-func ensureSecret(ctx context.Context, from, to Side, accountChanged bool, o Options) (*ssa.Change, error) {
+// ensureSecret keeps the Secret.
+func ensureSecret(ctx context.Context, from, to Side, o Options) (*ssa.Change, error) {
+	account := corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: from.Namespace, Name: Name(to.Cluster)}}
+	if err := from.Client.Get(ctx, client.ObjectKeyFromObject(&account), &account); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read ServiceAccount %s/%s: %w", from.Namespace, account.Name, err)
+	}
 	var secret corev1.Secret
 	key := client.ObjectKey{Namespace: to.Namespace, Name: Name(from.Cluster)}
 	err := to.Client.Get(ctx, key, &secret)
@@ -127,7 +132,7 @@ func ensureSecret(ctx context.Context, from, to Side, accountChanged bool, o Opt
 	verb := ssa.Update
 	if err != nil {
 		verb = ssa.Create
-	} else if !accountChanged && usable(&secret, from, to, o.now()) {
+	} else if usable(&secret, from, to, account.UID, o.now()) {
 		return nil, nil
 	}
 	change := &ssa.Change{Verb: verb, Kind: "Secret", Namespace: key.Namespace, Name: key.Name,
@@ -146,12 +151,12 @@ func ensureSecret(ctx context.Context, from, to Side, accountChanged bool, o Opt
 }
 
 // usable tells whether a Secret can stay as it is.
-func usable(s *corev1.Secret, from, to Side, now time.Time) bool {
+func usable(s *corev1.Secret, from, to Side, account types.UID, now time.Time) bool {
 	server, token, err := ParseKubeconfig(s.Data[KubeconfigKey])
 	return err == nil && s.Labels[v1alpha1.LabelCluster] == from.Cluster &&
 		server.URL == from.Server.URL && server.TLSServerName == from.Server.TLSServerName &&
 		bytes.Equal(bytes.TrimSpace(server.CAData), bytes.TrimSpace(from.Server.CAData)) &&
-		token.Namespace == from.Namespace && token.Account == Name(to.Cluster) && token.Fresh(now) &&
+		token.Namespace == from.Namespace && token.Account == Name(to.Cluster) && token.UID == account && token.Fresh(now) &&
 		inStep(s, from.Cluster, server, token)
 }
 

@@ -3,6 +3,7 @@ package peeraccess
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -12,8 +13,17 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/ssa"
 )
 
-// Revoke takes away what a peer may do in a cluster: its account goes, and with it
-// every token of it is void at once.
+// Remembered is how long after Revoke API servers may take a token of the account for
+// valid: they remember for ten seconds what they have found to be valid (a constant of
+// kube-apiserver), and hear of the account's end a little later. It matters only where
+// rights are given to an account of that name again.
+const Remembered = 11 * time.Second
+
+// Revoke takes away what a peer may do in a cluster: first its rights, so that API servers
+// refuse all that it asks for from then on, then its account, so that its tokens are void.
+//
+// A watch that is open ends when its client says so or the API server does; Kubernetes
+// checks rights and tokens when a request begins, and never again.
 func Revoke(ctx context.Context, from Side, peer string, o Options) ([]ssa.Change, error) {
 	meta := metav1.ObjectMeta{Namespace: from.Namespace, Name: Name(peer)}
 	global := metav1.ObjectMeta{Name: Name(peer)}

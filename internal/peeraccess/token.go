@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
@@ -17,8 +18,10 @@ import (
 type Token struct {
 	raw            string
 	Issued, Expiry time.Time
-	// Namespace and Account are whose token it is.
+	// Namespace and Account are whose token it is, and UID which account of that name; a
+	// token that is bound to none has no UID.
 	Namespace, Account string
+	UID                types.UID
 }
 
 // String says whose token it is and how long it lives.
@@ -49,9 +52,14 @@ func parseToken(raw string) (Token, error) {
 		return Token{}, errToken
 	}
 	var claims struct {
-		Subject string `json:"sub"`
-		Issued  int64  `json:"iat"`
-		Expiry  int64  `json:"exp"`
+		Subject    string `json:"sub"`
+		Issued     int64  `json:"iat"`
+		Expiry     int64  `json:"exp"`
+		Kubernetes struct {
+			Account struct {
+				UID types.UID `json:"uid"`
+			} `json:"serviceaccount"`
+		} `json:"kubernetes.io"`
 	}
 	if err := json.Unmarshal(payload, &claims); err != nil {
 		return Token{}, errToken
@@ -62,7 +70,7 @@ func parseToken(raw string) (Token, error) {
 		return Token{}, errToken
 	}
 	return Token{raw: raw, Issued: time.Unix(claims.Issued, 0), Expiry: time.Unix(claims.Expiry, 0),
-		Namespace: namespace, Account: account}, nil
+		Namespace: namespace, Account: account, UID: claims.Kubernetes.Account.UID}, nil
 }
 
 // ParseKubeconfig reads what a Secret holds: the server and the token. It refuses a

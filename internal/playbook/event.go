@@ -14,10 +14,11 @@ const (
 	EventTask   = "task"   // a task begins, for all hosts
 	EventStart  = "start"  // a task begins on a host
 	EventResult = "result" // a task ended on a host
+	EventNote   = "note"   // a module says of a host why it still runs
 	EventStats  = "stats"  // the playbook ended
 )
 
-// Event is a step of a playbook, as the callback plugin writes it.
+// Event is a step of a playbook, as the callback plugin writes it, or a module's note.
 type Event struct {
 	Kind string `json:"event"`
 	Play string `json:"play"`

@@ -3,9 +3,11 @@ package playbook
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	osexec "os/exec"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -22,9 +24,9 @@ const killDelay = 5 * time.Second
 // go-ansible's Executabler; environment and folder are set here because go-ansible
 // prints those it knows of in its errors.
 type starter struct {
-	dir string
-	env []string
-	cmd *process
+	dir, private string
+	env          []string
+	cmd          *process
 }
 
 // Command is part of go-ansible's interface.
@@ -38,7 +40,7 @@ func (s *starter) CommandContext(ctx context.Context, name string, arg ...string
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), s.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	p := &process{Cmd: cmd}
+	p := &process{Cmd: cmd, private: s.private}
 	cmd.Cancel = p.interrupt
 	s.cmd = p
 	return p
@@ -48,10 +50,41 @@ func (s *starter) CommandContext(ctx context.Context, name string, arg ...string
 type process struct {
 	*osexec.Cmd
 
+	guard   io.WriteCloser // held open as long as this program lives
+	private string         // folder that the guard removes
+
 	mu    sync.Mutex
 	kill  *time.Timer
 	ended bool
 	err   error
+}
+
+// guarding waits on its standard input for the end of the program that started it, and ends
+// the group of processes that it is given, and removes the folder with their variables,
+// unless it was told before that all is well. A
+// parent-death signal would not do: it ends when a thread does, and reaches one process.
+const guarding = `read -r well || { kill -s KILL -- "-$1"; rm -rf -- "$2"; }`
+
+// Start also starts a guard: if this program is killed, so are ansible-playbook and all of
+// its children.
+func (p *process) Start() error {
+	if err := p.Cmd.Start(); err != nil {
+		return err
+	}
+	// The guard is in no group that is killed.
+	guard := osexec.Command("/bin/sh", "-c", guarding, "sh", strconv.Itoa(p.Process.Pid), p.private) //nolint:noctx // it ends with this program
+	guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	in, err := guard.StdinPipe()
+	if err == nil {
+		err = guard.Start()
+	}
+	if err != nil {
+		_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL)
+		return errors.Join(fmt.Errorf("start what guards ansible-playbook: %w", err), p.Cmd.Wait())
+	}
+	p.guard = in
+	go func() { _ = guard.Wait() }()
+	return nil
 }
 
 // interrupt asks the whole group to end, and makes it end a little later.
@@ -76,6 +109,8 @@ func (p *process) interrupt() error {
 // command; the caller asks exitCode.
 func (p *process) Wait() error {
 	err := p.Cmd.Wait()
+	_, _ = io.WriteString(p.guard, "well\n")
+	_ = p.guard.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended, p.err = true, err

@@ -90,7 +90,7 @@ func (r Run) Do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	start := &starter{env: r.environment(private, fifo)}
+	start := &starter{private: private, env: r.environment(private, fifo)}
 	out := &lockedWriter{w: r.Output}
 	err = execute.NewDefaultExecute(
 		execute.WithCmd(ansible.NewAnsiblePlaybookCmd(

@@ -1,9 +1,12 @@
 package playbook
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -39,6 +42,7 @@ func TestRunTellsProgress(t *testing.T) {
 		t.Errorf("Ansible's output lacks the variable's value:\n%s", out)
 	}
 	var seen, changes []string
+	noted := 0
 	for _, e := range *events {
 		switch e.Kind {
 		case EventResult:
@@ -49,12 +53,20 @@ func TestRunTellsProgress(t *testing.T) {
 			if e.Task == "Keep it secret" && e.Message != "" {
 				t.Errorf("a no_log task has the message %q", e.Message)
 			}
+		case EventNote:
+			noted++
+			if e.Host != "module" || e.Message != "it waits" {
+				t.Errorf("a module's note is %+v", e)
+			}
 		case EventStats:
 			seen = append(seen, "stats")
 			if s := e.Hosts["west"]; s.OK != 3 || s.Changed < 1 || s.Ignored != 1 {
 				t.Errorf("stats %+v", s)
 			}
 		}
+	}
+	if noted != 2 { // one for each host
+		t.Errorf("%d notes of modules", noted)
 	}
 	want := "Say it=ok Change something=changed Keep it secret=ignored stats"
 	if got := strings.Join(seen, " "); got != want {
@@ -100,6 +112,60 @@ func TestCancelEndsAllProcesses(t *testing.T) {
 	}
 	if pid := sleeper(t); pid != "" {
 		t.Errorf("process %s still sleeps", pid)
+	}
+}
+
+// TestMain also is the program that TestKilledProgramLeavesNothing kills.
+func TestMain(m *testing.M) {
+	if os.Getenv("SDN_TUNNEL_TEST_RUN") == "" {
+		os.Exit(m.Run())
+	}
+	_ = Run{
+		Playbook: "slow", Inventory: filepath.Join("testdata", "hosts.yml"), path: filepath.Join("testdata", "slow.yml"),
+		Vars:     map[string]any{"ansible_python_interpreter": "/usr/bin/python3"},
+		Progress: func(e Event) { fmt.Println(e.Kind) },
+	}.Do(context.Background())
+}
+
+// TestKilledProgramLeavesNothing: no process of a run outlives the program that started
+// it, even if that had no time for anything.
+func TestKilledProgramLeavesNothing(t *testing.T) {
+	testRun(t, "slow")
+	cmd := osexec.Command(os.Args[0])
+	dir := t.TempDir()
+	cmd.Env = append(os.Environ(), "SDN_TUNNEL_TEST_RUN=1", "TMPDIR="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != EventStart; {
+	}
+	for end := time.Now().Add(20 * time.Second); sleeper(t) == ""; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the playbook's process does not come")
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); sleeper(t) != ""; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("process %s still sleeps", sleeper(t))
+		}
+	}
+	_, _ = io.Copy(io.Discard, out)
+	_ = cmd.Wait()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		left, err := filepath.Glob(filepath.Join(dir, "sdn-tunnel-run-*"))
+		if err != nil || len(left) == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("variables are left in %s", left)
+		}
 	}
 }
 

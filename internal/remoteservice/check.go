@@ -3,7 +3,6 @@ package remoteservice
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -73,25 +72,15 @@ func Within(networks []netip.Prefix, a netip.Addr) bool {
 // settle computes what is behind the key. If slices of several services claim it, the
 // first service by name has it, whole.
 func (c *claim) settle(k Key) {
-	c.backends, c.clashes = Backends{}, nil
+	c.backends = Backends{}
 	if len(c.by) == 0 {
 		return
 	}
-	names := slices.Sorted(maps.Keys(c.by))
-	owner := c.by[slices.MinFunc(names, func(a, b string) int {
-		return compareIdentities(c.by[a].slice.Identity, c.by[b].slice.Identity)
-	})].slice.Identity
-	c.backends.Service = owner
+	c.backends.Service = c.owner()
 	var ready, draining []netip.AddrPort
-	for _, name := range names {
-		e := c.by[name]
-		if e.slice.Identity != owner {
-			c.clashes = append(c.clashes, mesh.Refusal{
-				Ref: mesh.Ref{Cluster: e.slice.Cluster}, Reason: mesh.Overlap, Field: "EndpointSlice " + name,
-				Detail: fmt.Sprintf("service %s/%s: service %s/%s has %s port %d of %v",
-					e.slice.Namespace, e.slice.Name, owner.Namespace, owner.Name, k.Protocol, k.Port, k.Addr),
-			})
-			continue
+	for _, e := range c.by {
+		if e.slice.Identity != c.backends.Service {
+			continue // see clashes: any number of services may say that they have the key
 		}
 		// Slices of a service differ only while a change of it is under way.
 		c.backends.Affinity = max(c.backends.Affinity, e.slice.Service.Affinity)
@@ -103,6 +92,31 @@ func (c *claim) settle(k Key) {
 	if len(ready) == 0 {
 		c.backends.Use = c.backends.Serve
 	}
+}
+
+// owner is the first service by name of those that claim the key; there is one.
+func (c *claim) owner() (first Identity) {
+	for _, e := range c.by {
+		if first == (Identity{}) || compareIdentities(e.slice.Identity, first) < 0 {
+			first = e.slice.Identity
+		}
+	}
+	return first
+}
+
+// clashes are the refusals of slices whose services do not own the key.
+func (c *claim) clashes(k Key) (all []mesh.Refusal) {
+	owner := c.backends.Service
+	for name, e := range c.by {
+		if e.slice.Identity != owner {
+			all = append(all, mesh.Refusal{
+				Ref: mesh.Ref{Cluster: e.slice.Cluster}, Reason: mesh.Overlap, Field: "EndpointSlice " + name,
+				Detail: fmt.Sprintf("service %s/%s: service %s/%s has %s port %d of %v",
+					e.slice.Namespace, e.slice.Name, owner.Namespace, owner.Name, k.Protocol, k.Port, k.Addr),
+			})
+		}
+	}
+	return all
 }
 
 // backends are the slice's endpoints at a port, by what they take.

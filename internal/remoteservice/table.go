@@ -65,7 +65,6 @@ type entry struct {
 type claim struct {
 	by       map[string]*entry
 	backends Backends
-	clashes  []mesh.Refusal
 }
 
 // NewTable makes a table without slices and members: whatever comes is refused until
@@ -209,8 +208,8 @@ func (t *Table) Refusals() (all []mesh.Refusal) {
 	for _, e := range t.slices {
 		all = append(all, e.refusals...)
 	}
-	for _, c := range t.keys {
-		all = append(all, c.clashes...)
+	for k, c := range t.keys {
+		all = append(all, c.clashes(k)...)
 	}
 	slices.SortFunc(all, func(a, b mesh.Refusal) int { return cmp.Compare(a.String(), b.String()) })
 	return all

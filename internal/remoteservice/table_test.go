@@ -258,3 +258,23 @@ func BenchmarkSet(b *testing.B) {
 		})
 	}
 }
+
+// TestManyClaims: of a key that thousands of services claim, a change costs no more than
+// looking at them; all but the first of them are refused when that is asked for.
+func TestManyClaims(t *testing.T) {
+	const many = 2000
+	all := make([]*discoveryv1.EndpointSlice, many)
+	for i := range all {
+		name := fmt.Sprintf("web-%04d", i)
+		all[i] = of(slice(name, web, at("10.132.0.5")), Identity{"west", "shop", name})
+	}
+	table := with(all...)
+	if b, _ := table.Get(webKey); b.Service.Name != "web-0000" || len(b.Use) != 1 || len(table.Refusals()) != many-1 {
+		t.Errorf("%v has the key, %d are refused", b.Service, len(table.Refusals()))
+	}
+	var changed []Key
+	made := testing.AllocsPerRun(10, func() { changed = table.Set(all[many/2]) })
+	if len(changed) != 0 || made > many/4 {
+		t.Errorf("a change of a claim that is refused makes %.0f objects and changes %v", made, changed)
+	}
+}

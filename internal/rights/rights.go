@@ -16,9 +16,13 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// own is the namespace of sdn-tunnel, by default.
+const own = "sdn-tunnel"
+
 // Right lets its holder do one thing with one resource.
 type Right struct {
-	Namespaced            bool // in the namespace of sdn-tunnel only
+	// Namespace is where; empty: in the whole cluster.
+	Namespace             string
 	Group, Resource, Verb string
 	Name                  string // of the one object; empty: all
 }
@@ -26,8 +30,8 @@ type Right struct {
 // String is short, for messages of tests.
 func (r Right) String() string {
 	where := "cluster"
-	if r.Namespaced {
-		where = "namespace"
+	if r.Namespace != "" {
+		where = "namespace " + r.Namespace
 	}
 	if r.Name != "" {
 		return fmt.Sprintf("%s: %s %s %s %q", where, r.Verb, r.Resource, r.Name, r.Group)
@@ -61,7 +65,7 @@ func Documented(file string) (Set, error) {
 			}
 			fields[key] = strings.Split(strings.Trim(value, `"`), ";")
 		}
-		all = append(all, product(fields["namespace"] != nil, fields["groups"], fields["resources"], fields["verbs"], fields["resourceNames"])...)
+		all = append(all, product(strings.Join(fields["namespace"], ""), fields["groups"], fields["resources"], fields["verbs"], fields["resourceNames"])...)
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s documents no rights", file)
@@ -74,6 +78,8 @@ var (
 	expression = regexp.MustCompile(`{{.*?}}`)
 	// appname is part of names, and has its default there.
 	appname = regexp.MustCompile(`{{ tunnel_appname }}`)
+	// So has the namespace.
+	ownNamespace = regexp.MustCompile(`{{ tunnel_namespace }}`)
 )
 
 // Given reads the rules of all Roles and ClusterRoles in a template; what a condition
@@ -84,6 +90,7 @@ func Given(template string) (Set, error) {
 		return nil, fmt.Errorf("read the given rights: %w", err)
 	}
 	plain := appname.ReplaceAll(statement.ReplaceAll(content, nil), []byte("sdn-tunnel"))
+	plain = ownNamespace.ReplaceAll(plain, []byte(own))
 	plain = expression.ReplaceAll(plain, []byte("x"))
 	var all []Right
 	for _, document := range bytes.Split(plain, []byte("\n---\n")) {
@@ -94,17 +101,21 @@ func Given(template string) (Set, error) {
 		if err := yaml.UnmarshalStrict(document, &role); err != nil {
 			return nil, fmt.Errorf("%s: read a role: %w", template, err)
 		}
+		namespace := ""
+		if role.Kind == "Role" {
+			namespace = cmp.Or(role.Namespace, own)
+		}
 		for _, rule := range role.Rules {
 			if len(rule.NonResourceURLs) > 0 {
 				return nil, fmt.Errorf("%s: rule %v: URLs are not understood here", template, rule)
 			}
-			all = append(all, product(role.Kind == "Role", rule.APIGroups, rule.Resources, rule.Verbs, rule.ResourceNames)...)
+			all = append(all, product(namespace, rule.APIGroups, rule.Resources, rule.Verbs, rule.ResourceNames)...)
 		}
 	}
 	return set(all), nil
 }
 
-func product(namespaced bool, groups, resources, verbs, names []string) (all []Right) {
+func product(namespace string, groups, resources, verbs, names []string) (all []Right) {
 	if len(names) == 0 {
 		names = []string{""}
 	}
@@ -112,7 +123,7 @@ func product(namespaced bool, groups, resources, verbs, names []string) (all []R
 		for _, resource := range resources {
 			for _, verb := range verbs {
 				for _, name := range names {
-					all = append(all, Right{namespaced, group, resource, verb, name})
+					all = append(all, Right{namespace, group, resource, verb, name})
 				}
 			}
 		}
@@ -135,24 +146,40 @@ func Differ(documented, given Set) (lines []string) {
 	return lines
 }
 
-// Objects give a user the rights, and no others.
+// Objects give a user the rights, and no others. namespace is that of sdn-tunnel.
 func (s Set) Objects(user, namespace string) []client.Object {
 	ref := func(kind string) rbacv1.RoleRef {
 		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: user}
 	}
 	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}
-	global, local := metav1.ObjectMeta{Name: user}, metav1.ObjectMeta{Name: user, Namespace: namespace}
-	return []client.Object{
-		&rbacv1.ClusterRole{ObjectMeta: global, Rules: s.rules(false)},
+	global := metav1.ObjectMeta{Name: user}
+	all := []client.Object{
+		&rbacv1.ClusterRole{ObjectMeta: global, Rules: s.rules("")},
 		&rbacv1.ClusterRoleBinding{ObjectMeta: global, RoleRef: ref("ClusterRole"), Subjects: subjects},
-		&rbacv1.Role{ObjectMeta: local, Rules: s.rules(true)},
-		&rbacv1.RoleBinding{ObjectMeta: local, RoleRef: ref("Role"), Subjects: subjects},
 	}
+	for _, in := range s.namespaces() {
+		local := metav1.ObjectMeta{Name: user, Namespace: in}
+		if in == own {
+			local.Namespace = namespace
+		}
+		all = append(all, &rbacv1.Role{ObjectMeta: local, Rules: s.rules(in)},
+			&rbacv1.RoleBinding{ObjectMeta: local, RoleRef: ref("Role"), Subjects: subjects})
+	}
+	return all
 }
 
-func (s Set) rules(namespaced bool) (rules []rbacv1.PolicyRule) {
+func (s Set) namespaces() (all []string) {
 	for _, r := range s {
-		if r.Namespaced == namespaced {
+		if r.Namespace != "" && !slices.Contains(all, r.Namespace) {
+			all = append(all, r.Namespace)
+		}
+	}
+	return all
+}
+
+func (s Set) rules(namespace string) (rules []rbacv1.PolicyRule) {
+	for _, r := range s {
+		if r.Namespace == namespace {
 			rule := rbacv1.PolicyRule{APIGroups: []string{r.Group}, Resources: []string{r.Resource}, Verbs: []string{r.Verb}}
 			if r.Name != "" {
 				rule.ResourceNames = []string{r.Name}

@@ -43,7 +43,7 @@ func TestRead(t *testing.T) {
 		return path
 	}
 	documented, err := Documented(write("// Package x.\n//\n//\t+kubebuilder:rbac:groups=\"\";a,resources=b,verbs=get;list\n" +
-		"//\t+kubebuilder:rbac:groups=a,namespace=n,resources=b,verbs=get\npackage x\n"))
+		"//\t+kubebuilder:rbac:groups=a,namespace=sdn-tunnel,resources=b,verbs=get\npackage x\n"))
 	if err != nil || len(documented) != 5 {
 		t.Fatalf("documented: %v, %v", documented, err)
 	}
@@ -53,7 +53,7 @@ func TestRead(t *testing.T) {
 		t.Fatalf("given: %v, %v", given, err)
 	}
 	lines := strings.Join(Differ(documented, given), "\n")
-	if strings.Count(lines, "documented, not given") != 4 || !strings.Contains(lines, `given, not documented: namespace: delete b "a"`) {
+	if strings.Count(lines, "documented, not given") != 4 || !strings.Contains(lines, `given, not documented: namespace sdn-tunnel: delete b "a"`) {
 		t.Errorf("the differences:\n%s", lines)
 	}
 	for _, bad := range []string{"package x", "//\t+kubebuilder:rbac:groups\npackage x"} {
@@ -65,10 +65,22 @@ func TestRead(t *testing.T) {
 		t.Error("a rule with URLs is understood")
 	}
 	named, err := Given(write("---\nkind: Role\nrules:\n  - {apiGroups: [a], resources: [b], verbs: [get], resourceNames: [\"{{ tunnel_appname }}-c\"]}\n"))
-	if want := (Right{true, "a", "b", "get", "sdn-tunnel-c"}); err != nil || len(named) != 1 || named[0] != want {
+	if want := (Right{"sdn-tunnel", "a", "b", "get", "sdn-tunnel-c"}); err != nil || len(named) != 1 || named[0] != want {
 		t.Errorf("a rule with a name: %v, %v", named, err)
 	}
-	if rules := named.rules(true); len(rules) != 1 || len(rules[0].ResourceNames) != 1 {
+	if rules := named.rules(own); len(rules) != 1 || len(rules[0].ResourceNames) != 1 {
 		t.Errorf("the name is lost: %v", rules)
+	}
+	elsewhere, err := Given(write("---\nkind: Role\nmetadata:\n  namespace: default\nrules:\n  - {apiGroups: [a], resources: [b], verbs: [get]}\n" +
+		"---\napiVersion: v1\nkind: Role\nmetadata:\n  namespace: \"{{ tunnel_namespace }}\"\nrules:\n  - {apiGroups: [a], resources: [c], verbs: [get]}\n"))
+	if err != nil || len(elsewhere) != 2 || elsewhere[0].Namespace != "default" || elsewhere[1].Namespace != own {
+		t.Fatalf("rights in another namespace: %v, %v", elsewhere, err)
+	}
+	var where []string
+	for _, o := range elsewhere.Objects("user", "mine") {
+		where = append(where, o.GetNamespace())
+	}
+	if got := strings.Join(where, " "); got != "  default default mine mine" {
+		t.Errorf("the roles are in %q", got)
 	}
 }

@@ -1,7 +1,9 @@
 package svcproxy
 
 import (
+	"encoding/json"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -116,4 +118,50 @@ func BenchmarkChange(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkHeld is what the agent keeps in memory of n services that are in the kernel: of
+// slices as the API's client reads them, which are gone then.
+func BenchmarkHeld(b *testing.B) {
+	for _, n := range sizes {
+		b.Run(fmt.Sprintf("services=%d", n), func(b *testing.B) {
+			w, text := newWorld(b), encoded(b, n)
+			var p *Part
+			w.part = nil
+			before := heap()
+			for b.Loop() {
+				p = w.process(b)
+				apply(b, p)
+				p.Replace(decoded(b, text))
+				apply(b, p)
+			}
+			b.ReportMetric(float64(heap()-before)/float64(n), "B/service")
+			w.part = p
+		})
+	}
+}
+
+func encoded(b *testing.B, n int) []byte {
+	b.Helper()
+	text, err := json.Marshal(many(n))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return text
+}
+
+func decoded(b *testing.B, text []byte) (all []*discoveryv1.EndpointSlice) {
+	b.Helper()
+	if err := json.Unmarshal(text, &all); err != nil {
+		b.Fatal(err)
+	}
+	return all
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // what pools keep goes with the second
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return s.HeapAlloc
 }

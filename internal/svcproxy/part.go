@@ -47,7 +47,11 @@ type Part struct {
 
 	kernel sync.Mutex // one transaction at a time
 	table  table
-	served map[remoteservice.Key][]netip.AddrPort // of UDP, as the last sweep judged them
+	served map[remoteservice.Key][]netip.AddrPort // of UDP, as they were last programmed
+	// waiting is the sweep that is still to be made; nil: there is none. pace says when.
+	waiting *sweeper
+	pace    pace
+	sweep   func(sweeper) (forgotten uint, err error)
 }
 
 // New checks the configuration; it touches nothing.
@@ -58,6 +62,7 @@ func New(c Config) (*Part, error) {
 	}
 	p := &Part{cfg: c, Services: newServices(), served: map[remoteservice.Key][]netip.AddrPort{}}
 	p.table = table{namespace: c.Namespace, inside: c.Inside, own: map[uint32]bool{}}
+	p.sweep = func(s sweeper) (uint, error) { return s.sweep(c.Namespace) }
 	return p, nil
 }
 
@@ -138,28 +143,45 @@ func (p *Part) sync(ctx context.Context) (changes []string, err error) {
 	return []string{fmt.Sprintf("nftables table ip %s loaded with %d ports of services", Table, len(d.services))}, err
 }
 
-// forget sweeps, if a UDP service has lost a backend, or if all flows are to be judged:
-// they may be of a time that this process knows nothing of.
+// forget has flows swept away, if a UDP service has lost a backend, or if all flows are to
+// be judged: they may be of a time that this process knows nothing of. While sweeps follow
+// each other, those that have to rest are for sweepWaiting.
 func (p *Part) forget(d due, all bool) error {
-	s := sweeper{networks: d.networks, backends: map[remoteservice.Key][]netip.AddrPort{}, all: all}
 	if all {
 		clear(p.served)
+		p.waiting = &sweeper{backends: map[remoteservice.Key][]netip.AddrPort{}, all: true}
 	}
-	needed := all
 	for k, b := range d.services {
 		if k.Protocol != corev1.ProtocolUDP {
 			continue
 		}
-		s.backends[k] = b.Serve
-		needed = needed || lost(p.served[k], b.Serve)
+		if p.waiting == nil && lost(p.served[k], b.Serve) {
+			p.waiting = &sweeper{backends: map[remoteservice.Key][]netip.AddrPort{}}
+		}
+		if p.waiting != nil {
+			p.waiting.backends[k] = b.Serve
+		}
 		if p.served[k] = b.Serve; len(b.Serve) == 0 {
 			delete(p.served, k)
 		}
 	}
-	if !needed {
+	if p.waiting == nil {
 		return nil
 	}
-	forgotten, err := s.sweep(p.cfg.Namespace)
+	p.waiting.networks = d.networks
+	if !all && p.pace.wait(time.Now()) > 0 {
+		p.wake() // whoever follows the changes sweeps when it is time
+		return nil
+	}
+	return p.sweepNow()
+}
+
+// sweepNow makes the sweep that waits.
+func (p *Part) sweepNow() error {
+	s, began := *p.waiting, time.Now()
+	p.waiting = nil
+	forgotten, err := p.sweep(s)
+	p.pace.swept(began, time.Now())
 	if forgotten > 0 {
 		p.cfg.Log.Debug("forgot UDP flows to backends that are gone", "flows", forgotten)
 	}
@@ -167,6 +189,26 @@ func (p *Part) forget(d due, all bool) error {
 		p.table.program = nil // all flows are judged when it is loaded again
 	}
 	return err
+}
+
+// sweepWaiting makes the sweep that waits, if it is time.
+func (p *Part) sweepWaiting() error {
+	p.kernel.Lock()
+	defer p.kernel.Unlock()
+	if p.waiting == nil || p.pace.wait(time.Now()) > 0 {
+		return nil
+	}
+	return p.sweepNow()
+}
+
+// nextSweep is when that is; nil: no sweep waits.
+func (p *Part) nextSweep() <-chan time.Time {
+	p.kernel.Lock()
+	defer p.kernel.Unlock()
+	if p.waiting == nil {
+		return nil
+	}
+	return time.After(p.pace.wait(time.Now()))
 }
 
 // Remove takes table and routes away.
@@ -184,6 +226,7 @@ func (p *Part) Clear(ctx context.Context) (changes []string, err error) {
 	defer p.kernel.Unlock()
 	// Without the routes, what is not translated any more is another proxy's at once.
 	changes, routes := syncRoutes(p.cfg.Namespace, nil)
+	p.waiting = nil
 	there, err := p.table.remove(ctx)
 	if there {
 		changes = append(changes, fmt.Sprintf("nftables table ip %s deleted", Table))

@@ -9,13 +9,14 @@ import (
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/servicetest"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 )
 
 // state is all that the part makes in the namespace, as the usual programs show it.
 func (w *world) state(t testing.TB) string {
 	t.Helper()
-	out := nettest.Sh(t, "nsenter --net=%s sh -c 'nft list ruleset; echo; ip route show proto 133; ip route show table local proto 133'", w.tunnel.Path())
+	out := nettest.Sh(t, "nsenter --net=%s sh -c 'nft list ruleset; echo; ip route show proto 133; ip route show table local proto 133'", w.Tunnel.Path())
 	return regexp.MustCompile(` expires \S+`).ReplaceAllString(out, "")
 }
 
@@ -127,7 +128,7 @@ func TestTakeOver(t *testing.T) {
 		"nothing":              "delete " + table,
 	} {
 		t.Run(what, func(t *testing.T) {
-			nft(t, w.tunnel, script)
+			nft(t, w.Tunnel, script)
 			next := w.process(t)
 			tell(next)
 			apply(t, next)
@@ -155,11 +156,11 @@ func TestDrift(t *testing.T) {
 		"ip route del local 172.31.0.0/16 table local",
 		"ip route add local 172.30.0.0/16 dev lo proto 133 table main",
 	} {
-		nettest.Sh(t, "nsenter --net=%s %s", w.tunnel.Path(), breakIt)
+		nettest.Sh(t, "nsenter --net=%s %s", w.Tunnel.Path(), breakIt)
 		took := nettest.Eventually(t, 2*time.Second, breakIt, func() bool { return w.state(t) == whole })
 		t.Logf("%s: undone after %s", breakIt, took)
 	}
-	nft(t, w.tunnel, "add table ip other; add chain ip other x")
+	nft(t, w.Tunnel, "add table ip other; add chain ip other x")
 	time.Sleep(200 * time.Millisecond)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.2", "10.132.0.3")) // the watch goes on
 	nettest.Eventually(t, time.Second, "a change", func() bool { return strings.Contains(w.state(t), "10.132.0.3") })
@@ -178,7 +179,7 @@ func TestNewNamespace(t *testing.T) {
 	apply(t, w.part)
 	w.watch(t)
 	whole := w.state(t)
-	nettest.Sh(t, "ip netns del %s; ip netns add %[1]s; ip -n %[1]s link set lo up", name(w.tunnel))
+	nettest.Sh(t, "ip netns del %s; ip netns add %[1]s; ip -n %[1]s link set lo up", servicetest.Name(w.Tunnel))
 	nettest.Eventually(t, 2*time.Second, "everything in the new namespace", func() bool { return w.state(t) == whole })
 }
 

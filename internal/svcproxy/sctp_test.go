@@ -44,7 +44,7 @@ func sctpSocket(address string, port int) (fd int, to *unix.SockaddrInet4, err e
 // seen to ask.
 func (w *world) serveSCTP(t *testing.T, address string) {
 	t.Helper()
-	err := w.remote.Do(func() error {
+	err := w.Remote.Do(func() error {
 		fd, at, err := sctpSocket(address, 8080)
 		if err != nil {
 			return err
@@ -76,7 +76,7 @@ func (w *world) serveSCTP(t *testing.T, address string) {
 
 func (w *world) onceSCTP(t *testing.T, to string) (greeting string) {
 	t.Helper()
-	err := w.client.Do(func() error {
+	err := w.Pod.Do(func() error {
 		fd, at, err := sctpSocket(to, 80)
 		if err != nil {
 			return err

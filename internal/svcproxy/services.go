@@ -65,9 +65,13 @@ func (s *Services) change(do func() []remoteservice.Key) {
 	}
 	news := len(keys) > 0 || s.synced != before
 	s.mu.Unlock()
-	if !news {
-		return
+	if news {
+		s.wake()
 	}
+}
+
+// wake has whoever follows the changes look what there is to do.
+func (s *Services) wake() {
 	select {
 	case s.changed <- struct{}{}:
 	default: // whoever waits will see this change too

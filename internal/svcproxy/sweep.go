@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -13,6 +14,35 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/remoteservice"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 )
+
+const (
+	// A sweep reads all of the namespace's flows, and any member can cause one by a service
+	// that loses a backend. The first is at once; while more follow, each rests twice as
+	// long as the one before, and at least as long as to leave 95 % of a processor...
+	firstRest = 100 * time.Millisecond
+	restShare = 19
+	// ...but no longer than this: a flow to a backend that is gone is to be away within a
+	// second, and the change has to come here, and to be programmed, before.
+	longestRest = 500 * time.Millisecond
+)
+
+// pace says when the next sweep may be.
+type pace struct {
+	rest time.Duration
+	next time.Time
+}
+
+// wait is how long that is from now.
+func (p *pace) wait(now time.Time) time.Duration { return max(0, p.next.Sub(now)) }
+
+// swept notes a sweep.
+func (p *pace) swept(began, ended time.Time) {
+	if began.Sub(p.next) > longestRest {
+		p.rest = 0 // none followed
+	}
+	p.rest = min(longestRest, max(firstRest, 2*p.rest, restShare*ended.Sub(began)))
+	p.next = ended.Add(p.rest)
+}
 
 // sweeper forgets UDP flows to services that lead to a backend that is gone. UDP has no
 // end of a connection: as long as the client goes on sending, the kernel would translate

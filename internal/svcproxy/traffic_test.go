@@ -11,13 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/servicetest"
 )
-
-var networks = []string{"tcp4", "udp4"}
 
 func TestBalance(t *testing.T) {
 	w := newWorld(t)
-	nettest.Serve(t, w.remote, "10.132.0.1", "10.132.0.2", "10.132.0.3")
+	nettest.Serve(t, w.Remote, "10.132.0.1", "10.132.0.2", "10.132.0.3")
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1", "10.132.0.2", "10.132.0.3"))
 	apply(t, w.part)
@@ -39,32 +38,16 @@ func TestBalance(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	w := newWorld(t)
 	// A rule has the kernel keep the routing tables apart, for ever.
-	nettest.Sh(t, "ip -n %s rule add pref 1000 lookup 1000", name(w.tunnel))
-	nettest.Serve(t, w.remote, "10.132.0.1")
+	nettest.Sh(t, "ip -n %s rule add pref 1000 lookup 1000", servicetest.Name(w.Tunnel))
+	nettest.Serve(t, w.Remote, "10.132.0.1")
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1"))
 	w.part.Set(mirror("empty", emptyVIP, 0))
 	apply(t, w.part)
-	refused := func(what, to string) {
-		t.Helper()
-		for _, network := range networks {
-			began := time.Now()
-			c, err := w.Dial(network, clientIP, to)
-			if err == nil {
-				_, _, err = c.Ask()
-				c.Close()
-			}
-			// On UDP the error is an ICMP error that belongs to the socket, so its packet
-			// names the service.
-			if took := time.Since(began); !errors.Is(err, unix.ECONNREFUSED) || took > 2*time.Second {
-				t.Errorf("%s, %s: %v after %s; want it refused at once", what, network, err, took)
-			}
-		}
-	}
-	refused("no endpoints", emptyVIP)
-	refused("unknown address", "172.31.200.200")
-	refused("unknown port", vip+":81")
-	if out := nettest.Sh(t, "nsenter --net=%s ping -c1 -W2 %s || true", w.client.Path(), vip); !strings.Contains(out, "From "+vip) {
+	w.Refused(t, "no endpoints", emptyVIP)
+	w.Refused(t, "unknown address", "172.31.200.200")
+	w.Refused(t, "unknown port", vip+":81")
+	if out := nettest.Sh(t, "nsenter --net=%s ping -c1 -W2 %s || true", w.Pod.Path(), vip); !strings.Contains(out, "From "+vip) {
 		t.Errorf("the refusal does not come from the service's address:\n%s", out)
 	}
 	w.part.Set(mirror("empty", emptyVIP, 0, "10.132.0.1"))
@@ -79,11 +62,11 @@ func TestRefuse(t *testing.T) {
 // TestClientsOnly: who is not on the clients' side of the tunnel is not proxied.
 func TestClientsOnly(t *testing.T) {
 	w := newWorld(t)
-	nettest.Serve(t, w.remote, "10.132.0.1")
+	nettest.Serve(t, w.Remote, "10.132.0.1")
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1"))
 	apply(t, w.part)
-	backwards := nettest.Client{From: w.remote, Wait: w.Wait}
+	backwards := nettest.Client{From: w.Remote, Wait: w.Wait}
 	if c, err := backwards.Dial("tcp4", "10.132.0.4", vip); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("a remote pod reached its own cluster's service by way of another cluster: %v, %v", c, err)
 	}
@@ -91,7 +74,7 @@ func TestClientsOnly(t *testing.T) {
 
 func TestAffinity(t *testing.T) {
 	w := newWorld(t)
-	nettest.Serve(t, w.remote, "10.132.0.1", "10.132.0.2", "10.132.0.3", "10.132.0.4")
+	nettest.Serve(t, w.Remote, "10.132.0.1", "10.132.0.2", "10.132.0.3", "10.132.0.4")
 	all := []string{"10.132.0.1", "10.132.0.2", "10.132.0.3", "10.132.0.4"}
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 600, all...))
@@ -152,7 +135,7 @@ func TestAffinity(t *testing.T) {
 // TestFullAffinity: when no more clients can be noted, they are balanced all the same.
 func TestFullAffinity(t *testing.T) {
 	w := newWorld(t)
-	nettest.Serve(t, w.remote, "10.132.0.1", "10.132.0.2")
+	nettest.Serve(t, w.Remote, "10.132.0.1", "10.132.0.2")
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 600, "10.132.0.1", "10.132.0.2"))
 	apply(t, w.part)
@@ -161,7 +144,7 @@ func TestFullAffinity(t *testing.T) {
 	for i := range affinitySize {
 		fmt.Fprintf(&fill, "10.129.%d.%d . %s . tcp . 80 . 1,\n", i>>8, i&255, vip)
 	}
-	nft(t, w.tunnel, fill.String()+"}")
+	nft(t, w.Tunnel, fill.String()+"}")
 	w.Once(t, "tcp4", clientIP, vip)
 }
 
@@ -169,7 +152,7 @@ func TestFullAffinity(t *testing.T) {
 // TCP connections of one that terminates go on.
 func TestGone(t *testing.T) {
 	w := newWorld(t)
-	nettest.Serve(t, w.remote, "10.132.0.1", "10.132.0.2")
+	nettest.Serve(t, w.Remote, "10.132.0.1", "10.132.0.2")
 	w.part.Replace(nil)
 	w.part.Set(mirror("web", vip, 0, "10.132.0.1"))
 	apply(t, w.part)
@@ -224,9 +207,9 @@ func TestGone(t *testing.T) {
 // translation.
 func TestFlowsOfBefore(t *testing.T) {
 	w := newWorld(t)
-	nettest.Serve(t, w.remote, "10.132.0.1")
-	nettest.Sh(t, "ip -n %s route add local 172.31.0.0/16 dev lo proto 133 table local", name(w.tunnel)) // of an earlier process
-	nft(t, w.tunnel, "add table ip other; add chain ip other x { type filter hook input priority 10; ct state new accept; }")
+	nettest.Serve(t, w.Remote, "10.132.0.1")
+	nettest.Sh(t, "ip -n %s route add local 172.31.0.0/16 dev lo proto 133 table local", servicetest.Name(w.Tunnel)) // of an earlier process
+	nft(t, w.Tunnel, "add table ip other; add chain ip other x { type filter hook input priority 10; ct state new accept; }")
 	c, err := w.Dial("udp4", clientIP, vip)
 	if err != nil {
 		t.Fatal(err)
@@ -246,7 +229,7 @@ func TestFlowsOfBefore(t *testing.T) {
 // TestReloadUnderTraffic: no request fails while processes come and load everything anew.
 func TestReloadUnderTraffic(t *testing.T) {
 	w := newWorld(t)
-	nettest.Serve(t, w.remote, "10.132.0.1", "10.132.0.2")
+	nettest.Serve(t, w.Remote, "10.132.0.1", "10.132.0.2")
 	tell := func(p *Part) {
 		p.Replace(nil)
 		p.Set(mirror("web", vip, 0, "10.132.0.1", "10.132.0.2"))
@@ -278,7 +261,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 func TestChangesUnderTraffic(t *testing.T) {
 	w := newWorld(t)
 	all := []string{"10.132.0.1", "10.132.0.2", "10.132.0.3", "10.132.0.4"}
-	nettest.Serve(t, w.remote, all...)
+	nettest.Serve(t, w.Remote, all...)
 	w.part.Replace(nil)
 	tell := func(n int) {
 		w.part.Set(mirror("web", vip, 0, all[:n]...))

@@ -37,12 +37,18 @@ func (p *Part) Watch(ctx context.Context, notify func()) error {
 	return group.Wait()
 }
 
-// follow programs changes of services until ctx ends.
+// follow programs changes of services, and makes the sweeps that had to wait, until ctx
+// ends.
 func (p *Part) follow(ctx context.Context, notify func()) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-p.nextSweep():
+			if err := p.sweepWaiting(); err != nil {
+				notify() // Apply loads all of it, and tells
+			}
+			continue
 		case <-p.changed:
 		}
 		if !p.loaded() {

@@ -4,6 +4,6 @@
 //
 // It also holds what the other parts need for working in it: entering a namespace
 // (Namespace), reconciling routes (SyncRoutes), kernel events (Namespace.Listen) and
-// the MTU arithmetic (MeasureMTU). It makes no WireGuard interface (internal/wg), touches
+// the MTU that it measures (Part.MTU). It makes no WireGuard interface (internal/wg), touches
 // no bridge (internal/vswitch) and no route of the node's own (internal/nodepath).
 package tunnelns

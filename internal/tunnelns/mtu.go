@@ -34,27 +34,17 @@ type MTU struct {
 // MinTunnelMTU is the least that a tunnel may be limited to: what IPv6 asks of every link.
 const MinTunnelMTU = minMTU
 
-// MeasureMTU reads from the node's routes what the ways to the peers carry. An
-// endpoint given by name counts as the default route. podLink is the interface by which
-// the node reaches its pods (tun0); it may be missing. limit caps the tunnel; 0: nothing
-// does.
+// measureMTU reads from the node's routes what the ways to the peers carry, and gives the
+// links that it looked at, by their indexes. An endpoint given by name counts as the
+// default route. podLink is the interface by which the node reaches its pods (tun0); it
+// may be missing. limit caps the tunnel; 0: nothing does.
 //
 // Each way is reckoned with its own outer headers, and the tunnel has one MTU, that of
 // the narrowest: a peer reached by IPv6 takes 20 bytes from the others only where its
 // own way is not wider by as much.
-func MeasureMTU(node Namespace, peers []mesh.Peer, podLink string, limit int) (MTU, error) {
-	m, _, err := measureMTU(node, peers, podLink, limit)
-	return m, err
-}
-
-// measureMTU also gives the links that were looked at, by their indexes.
 func measureMTU(node Namespace, peers []mesh.Peer, podLink string, limit int) (m MTU, looked map[int]bool, err error) {
 	looked = map[int]bool{}
 	err = node.with(func(h *netlink.Handle) error {
-		if l, err := h.LinkByName(podLink); err == nil {
-			m.Pods = l.Attrs().MTU
-			looked[l.Attrs().Index] = true
-		}
 		list, err := h.LinkList()
 		if err != nil {
 			return fmt.Errorf("list links of %v: %w", node, err)
@@ -62,6 +52,10 @@ func measureMTU(node Namespace, peers []mesh.Peer, podLink string, limit int) (m
 		byIndex := make(map[int]*netlink.LinkAttrs, len(list))
 		for _, l := range list {
 			byIndex[l.Attrs().Index] = l.Attrs()
+			if l.Attrs().Name == podLink {
+				m.Pods = l.Attrs().MTU
+				looked[l.Attrs().Index] = true
+			}
 		}
 		count := func(r *netlink.Route, ipv6 bool) {
 			mtu := routeMTU(r, byIndex, looked)
@@ -69,9 +63,13 @@ func measureMTU(node Namespace, peers []mesh.Peer, podLink string, limit int) (m
 				m.Underlay, m.Tunnel = least(m.Underlay, mtu), least(m.Tunnel, tunnelMTU(mtu, ipv6))
 			}
 		}
+		ways, err := newWays(h)
+		if err != nil {
+			return err
+		}
 		for _, p := range peers {
 			if a, err := netip.ParseAddr(p.Endpoint.Host); err == nil {
-				count(routeTo(h, a.Unmap()), a.Unmap().Is6())
+				count(ways.to(a.Unmap()), a.Unmap().Is6())
 			}
 		}
 		count(defaultRoute(h), false)
@@ -119,15 +117,6 @@ func defaultRoute(h *netlink.Handle) *netlink.Route {
 		}
 	}
 	return best
-}
-
-// routeTo is the route to a, nil if there is none or it leads to the node itself.
-func routeTo(h *netlink.Handle, a netip.Addr) *netlink.Route {
-	routes, err := h.RouteGet(a.AsSlice())
-	if err != nil || len(routes) == 0 || routes[0].Type == unix.RTN_LOCAL {
-		return nil
-	}
-	return &routes[0]
 }
 
 // routeMTU is the route's own MTU, else that of its narrowest link; 0 without a route. It

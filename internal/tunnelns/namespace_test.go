@@ -12,7 +12,7 @@ import (
 func name(n Namespace) string { return filepath.Base(n.path) }
 
 // unnamed is a namespace's place that no other run has; nothing is there yet.
-func unnamed(t *testing.T, suffix string) Namespace {
+func unnamed(t testing.TB, suffix string) Namespace {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes network namespaces")
@@ -20,7 +20,7 @@ func unnamed(t *testing.T, suffix string) Namespace {
 	return At(fmt.Sprintf("/run/netns/sdntest-%dn%s", os.Getpid(), suffix))
 }
 
-func newNamespace(t *testing.T, suffix string) Namespace {
+func newNamespace(t testing.TB, suffix string) Namespace {
 	t.Helper()
 	n := unnamed(t, suffix)
 	nettest.Sh(t, "ip netns add %s", name(n))

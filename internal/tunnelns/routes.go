@@ -118,9 +118,8 @@ func ownRoutes(h *netlink.Handle, link netlink.Link) ([]Route, error) {
 		if r.Dst == nil {
 			continue
 		}
-		bits, _ := r.Dst.Mask.Size()
 		routes = append(routes, Route{
-			Dst: netip.PrefixFrom(addr(r.Dst.IP), bits), Via: addr(r.Gw), Source: addr(r.Src), MTU: r.MTU,
+			Dst: prefix(r.Dst), Via: addr(r.Gw), Source: addr(r.Src), MTU: r.MTU,
 			Local: r.Type == unix.RTN_LOCAL, misplaced: r.Type == unix.RTN_LOCAL && r.Table == unix.RT_TABLE_MAIN,
 		})
 	}
@@ -151,6 +150,15 @@ func (r Route) kernel(link netlink.Link) *netlink.Route {
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// prefix is invalid where there is none.
+func prefix(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.Prefix{}
+	}
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(addr(n.IP), bits)
 }
 
 func addr(ip net.IP) netip.Addr {

@@ -65,7 +65,7 @@ func (k *kubeCluster) clear(ctx context.Context, name string, o *Options) error 
 		return errors.New("it exists and is not of sdn-tunnel: choose another one with --namespace")
 	case ns.DeletionTimestamp == nil:
 		// Without a time (applied by hand) it is nobody's.
-		if until, err := time.Parse(time.RFC3339, ns.Annotations[untilAnnotation]); err == nil && time.Now().Before(until) {
+		if until, err := time.Parse(time.RFC3339, ns.Annotations[untilAnnotation]); err == nil && time.Now().Before(until) && !o.Alone {
 			return busy(name, until)
 		}
 		if err := k.delete(ctx, ns); err != nil {
@@ -91,7 +91,8 @@ func (k *kubeCluster) delete(ctx context.Context, ns *corev1.Namespace) error {
 	return err
 }
 
-// remove deletes the namespaces of this run and waits until they are gone.
+// remove deletes the namespaces of this run and, unless told otherwise, waits until they are
+// gone.
 func (k *kubeCluster) remove(ctx context.Context, o *Options) error {
 	var errs []error
 	var deleted []string
@@ -101,13 +102,19 @@ func (k *kubeCluster) remove(ctx context.Context, o *Options) error {
 			continue
 		}
 		if err == nil {
-			err = k.delete(ctx, ns)
+			// The cluster begins to empty a namespace five seconds after it is told to; the
+			// pods can end meanwhile.
+			err = k.client.AppsV1().DaemonSets(name).DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)}, metav1.ListOptions{})
+			err = errors.Join(err, k.delete(ctx, ns))
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("namespace %s: %w (kubectl delete namespace %s)", name, err, name))
 			continue
 		}
 		deleted = append(deleted, name)
+	}
+	if o.LeaveRemoval {
+		return errors.Join(errs...)
 	}
 	for _, name := range deleted {
 		errs = append(errs, k.waitGone(ctx, name))

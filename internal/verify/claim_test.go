@@ -30,13 +30,15 @@ func TestClaim(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		there *corev1.Namespace
+		alone bool
 		want  string // part of the error; empty: claimed
 	}{
-		"free":              {nil, ""},
-		"somebody else's":   {testNamespace(nil, nil), "not of sdn-tunnel"},
-		"of a running one":  {testNamespace(own, until(time.Minute)), "another verification is running"},
-		"of one that ended": {testNamespace(own, until(-time.Minute)), ""},
-		"applied by hand":   {testNamespace(own, nil), ""},
+		"free":                   {nil, false, ""},
+		"somebody else's":        {testNamespace(nil, nil), true, "not of sdn-tunnel"},
+		"of a running one":       {testNamespace(own, until(time.Minute)), false, "another verification is running"},
+		"of one that was killed": {testNamespace(own, until(time.Minute)), true, ""},
+		"of one that ended":      {testNamespace(own, until(-time.Minute)), false, ""},
+		"applied by hand":        {testNamespace(own, nil), false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := fake.NewClientset()
@@ -44,7 +46,7 @@ func TestClaim(t *testing.T) {
 				client = fake.NewClientset(c.there)
 			}
 			k := &kubeCluster{member: "east", client: client}
-			o := &Options{Namespace: "t", SkipNodes: true, ReadyTimeout: time.Second, run: "mine"}
+			o := &Options{Namespace: "t", SkipNodes: true, ReadyTimeout: time.Second, Alone: c.alone, run: "mine"}
 			err := k.claim(t.Context(), claimObject(), o)
 			ns, getErr := client.CoreV1().Namespaces().Get(t.Context(), "t", metav1.GetOptions{})
 			if getErr != nil {

@@ -26,7 +26,7 @@ const (
 	ownerValue   = "sdn-tunnel"
 	nameLabel    = "app.kubernetes.io/name"
 	// pollInterval is how often readiness and removal are looked at.
-	pollInterval = 500 * time.Millisecond
+	pollInterval = 250 * time.Millisecond
 )
 
 // kubeCluster is a cluster behind a real API.

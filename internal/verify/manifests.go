@@ -1,15 +1,12 @@
 package verify
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/apply"
 	"github.com/sdn-tunnel/sdn-tunnel/samples"
 )
 
@@ -42,28 +39,19 @@ func (o *Options) manifests() ([]*unstructured.Unstructured, error) {
 }
 
 func (o *Options) read(manifest []byte, namespace string) ([]*unstructured.Unstructured, error) {
-	var objects []*unstructured.Unstructured
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifest), 4096)
-	for {
-		u := &unstructured.Unstructured{}
-		err := decoder.Decode(&u.Object)
-		if errors.Is(err, io.EOF) {
-			return objects, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read the test application's manifest: %w", err)
-		}
-		if len(u.Object) == 0 {
-			continue
-		}
+	objects, err := apply.Read("the test application's manifest", manifest)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range objects {
 		if _, known := resources[u.GetKind()]; !known {
 			return nil, fmt.Errorf("the test application's manifest has an unexpected %s", u.GetKind())
 		}
 		if err := o.fill(u, namespace); err != nil {
 			return nil, fmt.Errorf("%s %s: %w", u.GetKind(), u.GetName(), err)
 		}
-		objects = append(objects, u)
 	}
+	return objects, nil
 }
 
 // fill puts namespace, image and pull policy in.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"github.com/sdn-tunnel/sdn-tunnel/samples/test-app/probe"
 )
 
@@ -25,8 +26,9 @@ const (
 // WireGuard's REKEY_TIMEOUT, after which a lost handshake is repeated.
 var retryPause = 6 * time.Second
 
-// matrix probes from every pod, all sources at once, and returns the pairs sorted.
-func (o *Options) matrix(ctx context.Context, clusters []cluster, pods []pod) []Pair {
+// matrix probes from every pod, all sources at once, the pairs that only takes (nil: all),
+// and returns them sorted.
+func (o *Options) matrix(ctx context.Context, clusters []cluster, pods []pod, only func(from, to mesh.Ref) bool) []Pair {
 	byName := map[string]cluster{}
 	for _, c := range clusters {
 		byName[c.name()] = c
@@ -36,7 +38,7 @@ func (o *Options) matrix(ctx context.Context, clusters []cluster, pods []pod) []
 	done, total := 0, 0
 	var wg sync.WaitGroup
 	for _, source := range pods {
-		targets := o.targetsOf(source, pods)
+		targets := slices.DeleteFunc(o.targetsOf(source, pods), func(p pod) bool { return only != nil && !only(source.ref, p.ref) })
 		if len(targets) == 0 {
 			continue
 		}

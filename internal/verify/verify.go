@@ -5,9 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/rest"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
@@ -61,6 +64,11 @@ type Options struct {
 	// Attempts is how often a failing pair is tried; default 3: right after a deploy
 	// the first handshake may still be under way.
 	Attempts int
+	// LeaveRemoval asks for the removal of the test application, and does not wait for its end.
+	LeaveRemoval bool
+	// Alone: the caller sees to it that no other run uses the namespace. A test application
+	// that is there is of a run that was killed, and goes at once.
+	Alone bool
 	// Keep leaves the test application in place.
 	Keep bool
 	// Progress is called, from several goroutines, with what is going on.
@@ -114,30 +122,16 @@ func setDefault[T comparable](v *T, def T) {
 // Run verifies the mesh. An error means that it could not be verified; pairs that fail
 // are in the Report, whose OK tells.
 func Run(ctx context.Context, o Options) (report Report, err error) {
-	if err := o.setDefaults(); err != nil {
-		return Report{}, err
-	}
-	report.Started = time.Now().UTC().Truncate(time.Second)
-	clusters := make([]cluster, len(o.Clusters))
-	for i, m := range o.Clusters {
-		if clusters[i], err = o.connect(m); err != nil {
-			return report, fmt.Errorf("cluster %s: %w", m.Name, err)
-		}
-		report.Clusters = append(report.Clusters, m.Name)
-	}
-	if !o.Keep {
-		defer func() { err = errors.Join(err, o.cleanup(ctx, clusters)) }()
-	}
-	pods, err := o.deploy(ctx, clusters)
+	s, err := Start(ctx, o)
+	report.Started, report.Clusters = s.started, s.names()
 	if err != nil {
 		return report, err
 	}
-	report.Pairs = o.matrix(ctx, clusters, pods)
-	if err := ctx.Err(); err != nil {
-		return report, fmt.Errorf("verify: %w", context.Cause(ctx))
+	defer func() { err = errors.Join(err, s.Close(ctx)) }()
+	if report.Pairs, err = s.Pairs(ctx, nil); err != nil {
+		return report, err
 	}
-	o.diagnose(ctx, clusters, report.Pairs)
-	if report.Services, err = o.services(ctx, clusters, pods); err != nil {
+	if report.Services, err = s.options.services(ctx, s.clusters, s.pods); err != nil {
 		return report, err
 	}
 	report.DurationSeconds = time.Since(report.Started).Round(100 * time.Millisecond).Seconds()
@@ -146,12 +140,26 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 
 // deploy brings the test application up everywhere and returns all its pods.
 func (o *Options) deploy(ctx context.Context, clusters []cluster) ([]pod, error) {
-	pods := make([][]pod, len(clusters))
-	err := each(clusters, func(i int, c cluster) error {
+	err := each(clusters, func(_ int, c cluster) error {
 		o.Progress(Event{c.name(), "deploy", "test application on every node"})
-		if err := c.apply(ctx, o); err != nil {
+		switch err := c.apply(ctx, o); {
+		case apierrors.IsNotFound(err) || meta.IsNoMatchError(err): // a definition that a deploy makes
+			return fmt.Errorf("cluster %s: sdn-tunnel is not deployed there: run the deploy: apply the test application: %w", c.name(), err)
+		case err != nil:
 			return fmt.Errorf("cluster %s: apply the test application: %w", c.name(), err)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return o.await(ctx, clusters)
+}
+
+// await waits until the test application is ready everywhere and returns all its pods.
+func (o *Options) await(ctx context.Context, clusters []cluster) ([]pod, error) {
+	pods := make([][]pod, len(clusters))
+	err := each(clusters, func(i int, c cluster) error {
 		o.Progress(Event{c.name(), "wait", "pods becoming ready"})
 		ctx, cancel := context.WithTimeout(ctx, o.ReadyTimeout)
 		defer cancel()
@@ -162,11 +170,7 @@ func (o *Options) deploy(ctx context.Context, clusters []cluster) ([]pod, error)
 		o.Progress(Event{c.name(), "wait", fmt.Sprintf("%d pods ready", len(pods[i]))})
 		return nil
 	})
-	var all []pod
-	for _, p := range pods {
-		all = append(all, p...)
-	}
-	return all, err
+	return slices.Concat(pods...), err
 }
 
 // cleanup removes the test application, also after ctx has ended.
@@ -199,7 +203,7 @@ type cluster interface {
 	// apply makes the test application; ready waits for its pods.
 	apply(ctx context.Context, o *Options) error
 	ready(ctx context.Context, o *Options) ([]pod, error)
-	// remove takes it away and waits until it is gone.
+	// remove takes it away and, unless told otherwise, waits until it is gone.
 	remove(ctx context.Context, o *Options) error
 	// probe runs a request inside a pod.
 	probe(ctx context.Context, p pod, req probe.Request) ([]probe.Result, error)

@@ -28,6 +28,8 @@ type want struct {
 	moved bool
 	// astray: the peer is not heard from, wherever it was heard last.
 	astray bool
+	// keepalive is how often it is sent something, at the least; 0: need not be.
+	keepalive time.Duration
 	// carried are the networks that the tunnel leads to.
 	carried []netip.Prefix
 }
@@ -81,7 +83,7 @@ func rank(c wgtypes.PeerConfig) int {
 }
 
 func newPeer(w want) wgtypes.PeerConfig {
-	every := keepalive
+	every := w.keepalive
 	return wgtypes.PeerConfig{
 		PublicKey:                   wgtypes.Key(w.PublicKey),
 		Endpoint:                    udpAddr(w.endpoint),
@@ -98,10 +100,10 @@ func changed(w want, have wgtypes.Peer, owner map[netip.Prefix]wgtypes.Key) (wgt
 		c.Endpoint = udpAddr(w.endpoint)
 		what += fmt.Sprintf(" endpoint %v", w.endpoint)
 	}
-	if have.PersistentKeepaliveInterval != keepalive {
-		every := keepalive
+	if have.PersistentKeepaliveInterval != w.keepalive {
+		every := w.keepalive
 		c.PersistentKeepaliveInterval = &every
-		what += fmt.Sprintf(" keepalive %v", keepalive)
+		what += fmt.Sprintf(" keepalive %v", every)
 	}
 	gains, losses := allowedDiff(w, have, owner)
 	switch {

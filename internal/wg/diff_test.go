@@ -17,7 +17,7 @@ var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // a wanted peer: its number is its key.
 func peer(n byte, endpoint string, allowed ...string) want {
-	w := want{Peer: mesh.Peer{Ref: mesh.Ref{Cluster: "c", Node: fmt.Sprint("n", n)}, PublicKey: mesh.Key{n}}}
+	w := want{keepalive: keepalive, Peer: mesh.Peer{Ref: mesh.Ref{Cluster: "c", Node: fmt.Sprint("n", n)}, PublicKey: mesh.Key{n}}}
 	if endpoint != "" {
 		w.endpoint = netip.MustParseAddrPort(endpoint)
 	}
@@ -207,14 +207,14 @@ func TestDiff(t *testing.T) {
 // TestMovedEndpoint: an endpoint is "moved" against what this process set, also where
 // the name that it goes by now was not resolved at first.
 func TestMovedEndpoint(t *testing.T) {
-	p, err := New(Config{Key: newKey(t)})
+	p, err := New(Config{MTU: func() int { return 1440 }, Key: newKey(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	key := mesh.Key{1}
 	at := func(host string) mesh.DataPlane {
 		dp := mesh.DataPlane{Peers: []mesh.Peer{{PublicKey: key, Endpoint: mesh.Endpoint{Host: host, Port: 5555}}}}
-		p.names.want(dp.Peers)
+		p.names.want(dp)
 		return dp
 	}
 	step := func(name string, dp mesh.DataPlane, moved bool) {
@@ -234,7 +234,7 @@ func TestMovedEndpoint(t *testing.T) {
 	step("another, again", at("192.0.2.2"), false)
 	dp := at("peer.example")
 	p.remember(p.resolved(dp)) // not resolved yet
-	p.names.hosts["peer.example"].addr = netip.MustParseAddr("192.0.2.3")
+	p.names.clusters[""].addrs["peer.example"] = netip.MustParseAddr("192.0.2.3")
 	step("resolved", dp, true)
 	p.remember(nil) // no peer any more
 	if len(p.set) != 0 {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
@@ -71,21 +70,17 @@ func NewKey() (PrivateKey, error) {
 // stranger to its peers.
 func LoadOrCreateKey(dir string) (PrivateKey, error) {
 	path := filepath.Join(dir, keyFile)
-	text, err := os.ReadFile(path)
+	k, err := readKey(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return createKey(dir, path)
 	}
 	if err != nil {
-		return PrivateKey{}, fmt.Errorf("read the node's key: %w", err)
-	}
-	k, err := wgtypes.ParseKey(strings.TrimSpace(string(text)))
-	if err != nil || k == (wgtypes.Key{}) {
-		return PrivateKey{}, fmt.Errorf("%s is not a WireGuard key; restore it, or delete it for a new one", path)
+		return PrivateKey{}, fmt.Errorf("read the node's key: %w; restore it, or delete it for a new one", err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return PrivateKey{}, fmt.Errorf("protect the node's key: %w", err)
 	}
-	return keep(k), nil
+	return k, nil
 }
 
 // createKey writes the key to a file of its own, syncs it, and only then gives it its

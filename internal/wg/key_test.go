@@ -48,7 +48,7 @@ func TestPrivateKeyDoesNotPrint(t *testing.T) {
 		ptr *PrivateKey
 		all []PrivateKey
 	}
-	part, err := New(Config{Key: k})
+	part, err := New(Config{MTU: func() int { return 1440 }, Key: k})
 	if err != nil {
 		t.Fatal(err)
 	}

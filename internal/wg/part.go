@@ -49,14 +49,13 @@ type Config struct {
 	Link string
 	// Namespace holds the interface, Node its UDP socket.
 	Namespace, Node tunnelns.Namespace
-	// PodLink is the node's link to its pods, for the MTU.
-	PodLink string
-	// MTU caps the tunnel\'s; 0: nothing does.
-	MTU      int
+	// MTU is the tunnel's, asked at each Apply; 0: not measured yet.
+	MTU      func() int
 	Resolver Resolver
 	Log      *slog.Logger
-	// CheckPeers is how often Watch compares the peers with those wanted. WireGuard
-	// announces no change of its peers, so this one thing has to be looked at.
+	// CheckPeers is how often Watch compares the peers with those wanted; of thousands,
+	// more seldom. WireGuard announces no change of its peers, so this one thing has to be
+	// looked at.
 	CheckPeers time.Duration
 }
 
@@ -73,6 +72,8 @@ type Part struct {
 	refs    map[mesh.Key]mesh.Ref
 	ways    ways
 	impl    string
+
+	keepalive time.Duration // of every peer
 }
 
 // New checks the configuration; it touches nothing.
@@ -87,14 +88,14 @@ func New(c Config) (*Part, error) {
 	if c.Key.IsZero() {
 		return nil, errors.New("WireGuard needs the node's private key")
 	}
+	if c.MTU == nil {
+		return nil, errors.New("WireGuard needs somebody to ask for the tunnel's MTU")
+	}
 	if c.Link == "" {
 		c.Link = DefaultLink
 	}
 	if c.Namespace == (tunnelns.Namespace{}) {
 		c.Namespace = tunnelns.At(tunnelns.DefaultPath)
-	}
-	if c.PodLink == "" {
-		c.PodLink = tunnelns.DefaultPodLink
 	}
 	if c.Resolver == nil {
 		c.Resolver = net.DefaultResolver
@@ -108,6 +109,7 @@ func New(c Config) (*Part, error) {
 	return &Part{
 		cfg: c, names: newNames(c.Resolver, c.Log),
 		set: map[mesh.Key]netip.AddrPort{}, refs: map[mesh.Key]mesh.Ref{}, ways: ways{},
+		keepalive: keepalive,
 	}, nil
 }
 
@@ -115,7 +117,42 @@ func New(c Config) (*Part, error) {
 func (*Part) Name() string { return "wireguard" }
 
 // PublicKey is the node's.
-func (p *Part) PublicKey() mesh.Key { return p.cfg.Key.Public() }
+func (p *Part) PublicKey() mesh.Key {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cfg.Key.Public()
+}
+
+// Rekey has the interface use another private key, at once, and calls every peer with it:
+// one that knows the key already has a session within a round trip. What peers send in
+// sessions with the former key still arrives. Without an interface the next Apply has it.
+func (p *Part) Rekey(key PrivateKey) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cfg.Key = key
+	if !p.applied {
+		return nil
+	}
+	return p.device(func(c *wgctrl.Client, dev *wgtypes.Device) error {
+		raw := key.raw()
+		// WireGuard sends something at once to a peer whose keepalive is switched on.
+		if err := c.ConfigureDevice(p.cfg.Link, wgtypes.Config{PrivateKey: &raw, Peers: keepalives(dev.Peers, 0)}); err != nil {
+			return fmt.Errorf("set the private key of %s: %w", p.cfg.Link, err)
+		}
+		if err := c.ConfigureDevice(p.cfg.Link, wgtypes.Config{Peers: keepalives(dev.Peers, keepalive)}); err != nil {
+			return fmt.Errorf("call the peers of %s: %w", p.cfg.Link, err)
+		}
+		return nil
+	})
+}
+
+func keepalives(peers []wgtypes.Peer, every time.Duration) []wgtypes.PeerConfig {
+	out := make([]wgtypes.PeerConfig, len(peers))
+	for i, peer := range peers {
+		out[i] = wgtypes.PeerConfig{PublicKey: peer.PublicKey, UpdateOnly: true, PersistentKeepaliveInterval: &every}
+	}
+	return out
+}
 
 // Implementation is KernelWireGuard or UserspaceWireGuard; empty before the first Apply.
 func (p *Part) Implementation() string {
@@ -129,18 +166,18 @@ func (p *Part) Apply(_ context.Context, dp mesh.DataPlane) ([]string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.wanted = dp
-	p.names.want(dp.Peers)
-	mtu, err := tunnelns.MeasureMTU(p.cfg.Node, dp.Peers, p.cfg.PodLink, p.cfg.MTU)
-	if err != nil {
-		return nil, fmt.Errorf("measure the MTU: %w", err)
+	p.names.want(dp)
+	mtu := p.cfg.MTU()
+	if mtu == 0 {
+		return nil, errors.New("the tunnel's MTU is not measured yet")
 	}
-	changes, err := p.syncDevice(mtu.Tunnel)
+	changes, err := p.syncDevice(mtu)
 	if err != nil {
 		return changes, err
 	}
 	for _, step := range []func() ([]string, error){
 		func() ([]string, error) { return p.syncConfig(dp) },
-		func() ([]string, error) { return p.syncLink(dp, mtu.Tunnel) },
+		func() ([]string, error) { return p.syncLink(dp, mtu) },
 	} {
 		done, err := step()
 		changes = append(changes, done...)
@@ -193,9 +230,9 @@ func (p *Part) resolved(dp mesh.DataPlane) []want {
 	ws := make([]want, len(dp.Peers))
 	carried := slices.Concat(dp.Remote, dp.RemoteService, dp.RemoteTunnel)
 	for i, peer := range dp.Peers {
-		e := p.names.addrPort(peer.Endpoint)
+		e := p.names.addrPort(peer.Ref.Cluster, peer.Endpoint)
 		before, known := p.set[peer.PublicKey]
-		ws[i] = want{Peer: peer, endpoint: e, moved: known && before != e, carried: carried}
+		ws[i] = want{Peer: peer, endpoint: e, moved: known && before != e, keepalive: p.keepalive, carried: carried}
 	}
 	return ws
 }

@@ -54,7 +54,10 @@ func newNode(t testing.TB, dir string, n int) *testNode {
 	if x.ns, err = tunnelns.New(tunnelns.Config{Namespace: x.tunnel, Node: x.node}); err != nil {
 		t.Fatal(err)
 	}
-	x.wg, err = New(Config{Mode: Userspace, Key: key, Link: "t" + id, Namespace: x.tunnel, Node: x.node, CheckPeers: 100 * time.Millisecond})
+	x.wg, err = New(Config{
+		Mode: Userspace, Key: key, Link: "t" + id, Namespace: x.tunnel, Node: x.node, CheckPeers: 100 * time.Millisecond,
+		MTU: func() int { return x.ns.MTU().Tunnel },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

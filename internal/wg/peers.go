@@ -17,7 +17,8 @@ type PeerState struct {
 	Ref       mesh.Ref // empty: not a peer of the last Apply
 	PublicKey mesh.Key
 	Endpoint  netip.AddrPort // where it was heard last; invalid: not known
-	// LastHandshake is zero if there was none yet.
+	// LastHandshake is zero if there was none yet. A time of this process is to be taken
+	// from it: the clock may have been set since.
 	LastHandshake    time.Time
 	RxBytes, TxBytes int64
 	AllowedIPs       []netip.Prefix
@@ -37,14 +38,20 @@ func (p *Part) Peers(context.Context) ([]PeerState, error) {
 	}
 	var states []PeerState
 	err := p.device(func(_ *wgctrl.Client, dev *wgtypes.Device) error {
+		p.ways.look(p.resolved(p.wanted), dev.Peers, time.Now())
 		for _, peer := range dev.Peers {
 			key := mesh.Key(peer.PublicKey)
-			states = append(states, PeerState{
+			state := PeerState{
 				Ref: p.refs[key], PublicKey: key, Endpoint: addrPort(peer.Endpoint),
 				LastHandshake: peer.LastHandshakeTime,
 				RxBytes:       peer.ReceiveBytes, TxBytes: peer.TransmitBytes,
 				AllowedIPs: prefixes(peer.AllowedIPs),
-			})
+			}
+			if w := p.ways[key]; w != nil {
+				state.LastHandshake = w.session.shook
+				state.RxBytes, state.TxBytes = state.RxBytes+w.past.rx, state.TxBytes+w.past.tx
+			}
+			states = append(states, state)
 		}
 		return nil
 	})

@@ -2,11 +2,15 @@ package wg
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
+
+	"k8s.io/client-go/util/workqueue"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
 )
@@ -17,6 +21,8 @@ const (
 	lookupAgain   = time.Minute
 	retryMin      = time.Second
 	lookupTimeout = 5 * time.Second
+	// lookupsAtOnce is how many names of one cluster are looked up at the same time.
+	lookupsAtOnce = 4
 )
 
 // Resolver looks names up; *net.Resolver is one.
@@ -25,65 +31,92 @@ type Resolver interface {
 }
 
 // names keeps the addresses of peers whose endpoints are DNS names. What was found
-// last stays in use while a name cannot be looked up.
+// last stays in use while a name cannot be looked up. Each cluster's names are looked up
+// apart from those of others: if nobody answers for them, only they wait.
 type names struct {
 	resolver Resolver
 	log      *slog.Logger
-	poke     chan struct{} // the set of hosts changed
 
-	mu    sync.Mutex
-	hosts map[string]*name
+	mu       sync.Mutex
+	clusters map[string]*clusterNames
+	within   []netip.Prefix      // networks that the mesh carries: no node's endpoint is in one
+	begin    func(*clusterNames) // looks its names up; nil: run is not running
 }
 
-type name struct {
-	addr netip.Addr // invalid: never found
-	next time.Time
-	wait time.Duration // before the next attempt after a failure
+type clusterNames struct {
+	addrs map[string]netip.Addr // by host; invalid: never found
+	queue hostQueue             // while run is running
 }
+
+type hostQueue = workqueue.TypedRateLimitingInterface[string]
 
 func newNames(r Resolver, log *slog.Logger) *names {
-	return &names{resolver: r, log: log, poke: make(chan struct{}, 1), hosts: map[string]*name{}}
+	return &names{resolver: r, log: log, clusters: map[string]*clusterNames{}}
 }
 
 // want sets which endpoints are to be kept resolved.
-func (n *names) want(peers []mesh.Peer) {
+func (n *names) want(dp mesh.DataPlane) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	wanted := map[string]bool{}
-	for _, p := range peers {
-		if _, err := netip.ParseAddr(p.Endpoint.Host); err != nil && p.Endpoint.Host != "" {
-			wanted[p.Endpoint.Host] = true
+	n.within = slices.Concat(dp.LocalPods, dp.Remote, dp.RemoteService, dp.RemoteTunnel)
+	wanted := map[string]map[string]bool{}
+	for _, p := range dp.Peers {
+		if _, err := netip.ParseAddr(p.Endpoint.Host); err == nil || p.Endpoint.Host == "" {
+			continue
+		}
+		if wanted[p.Ref.Cluster] == nil {
+			wanted[p.Ref.Cluster] = map[string]bool{}
+		}
+		wanted[p.Ref.Cluster][p.Endpoint.Host] = true
+	}
+	for cluster, c := range n.clusters {
+		maps.DeleteFunc(c.addrs, func(host string, _ netip.Addr) bool { return !wanted[cluster][host] })
+		if len(c.addrs) == 0 {
+			c.end()
+			delete(n.clusters, cluster)
 		}
 	}
-	changed := false
-	for h := range n.hosts {
-		if !wanted[h] {
-			delete(n.hosts, h)
-			changed = true
+	for cluster, hosts := range wanted {
+		n.add(cluster, hosts)
+	}
+}
+
+// add has a cluster's hosts looked up, those that are new.
+func (n *names) add(cluster string, hosts map[string]bool) {
+	c := n.clusters[cluster]
+	if c == nil {
+		c = &clusterNames{addrs: map[string]netip.Addr{}}
+		n.clusters[cluster] = c
+		if n.begin != nil {
+			n.begin(c)
 		}
 	}
-	for h := range wanted {
-		if n.hosts[h] == nil {
-			n.hosts[h] = &name{}
-			changed = true
+	for host := range hosts {
+		if _, known := c.addrs[host]; known {
+			continue
 		}
-	}
-	if changed {
-		select {
-		case n.poke <- struct{}{}:
-		default:
+		c.addrs[host] = netip.Addr{}
+		if c.queue != nil {
+			c.queue.Add(host)
 		}
 	}
 }
 
-// addrPort is where an endpoint is at the moment; invalid if that is not known yet.
-func (n *names) addrPort(e mesh.Endpoint) netip.AddrPort {
+func (c *clusterNames) end() {
+	if c.queue != nil {
+		c.queue.ShutDown()
+		c.queue = nil
+	}
+}
+
+// addrPort is where a cluster's endpoint is at the moment; invalid if that is not known yet.
+func (n *names) addrPort(cluster string, e mesh.Endpoint) netip.AddrPort {
 	a, err := netip.ParseAddr(e.Host)
 	if err != nil {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if h := n.hosts[e.Host]; h != nil {
-			a = h.addr
+		if c := n.clusters[cluster]; c != nil {
+			a = c.addrs[e.Host]
 		}
 	}
 	if !a.IsValid() {
@@ -95,60 +128,95 @@ func (n *names) addrPort(e mesh.Endpoint) netip.AddrPort {
 // run looks names up when they are due, until ctx ends, and calls notify when an
 // address changed.
 func (n *names) run(ctx context.Context, notify func()) {
-	for {
-		host, due := n.nextDue()
-		timer := time.NewTimer(time.Until(due))
-		if host == "" {
-			timer.Stop()
+	var lookups sync.WaitGroup
+	begin := func(c *clusterNames) {
+		queue := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](retryMin, lookupAgain))
+		for host := range c.addrs {
+			queue.Add(host)
 		}
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-n.poke:
-			timer.Stop()
-		case <-timer.C:
-			if n.lookup(ctx, host) {
-				notify()
-			}
+		for range lookupsAtOnce {
+			lookups.Go(func() {
+				for host, over := queue.Get(); !over; host, over = queue.Get() {
+					if n.lookup(ctx, c, queue, host) {
+						notify()
+					}
+					queue.Done(host)
+				}
+			})
 		}
+		c.queue = queue
 	}
+	n.mu.Lock()
+	n.begin = begin
+	for _, c := range n.clusters {
+		begin(c)
+	}
+	n.mu.Unlock()
+	<-ctx.Done()
+	n.mu.Lock()
+	n.begin = nil
+	for _, c := range n.clusters {
+		c.end()
+	}
+	n.mu.Unlock()
+	lookups.Wait()
 }
 
-func (n *names) nextDue() (host string, due time.Time) {
+// ask gives the addresses of a name that can be a node's, in their plain form: resolvers may
+// answer ::ffff:192.0.2.1 for 192.0.2.1. A member says what its names lead to: to addresses
+// that every node has, or that are behind the tunnel, nothing is sent.
+func (n *names) ask(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	found, err := n.resolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for h, s := range n.hosts {
-		if host == "" || s.next.Before(due) {
-			host, due = h, s.next
+	var usable []netip.Addr
+	for _, a := range found {
+		a = a.Unmap()
+		if a.IsGlobalUnicast() && !slices.ContainsFunc(n.within, func(p netip.Prefix) bool { return p.Contains(a) }) {
+			usable = append(usable, a)
 		}
 	}
-	return host, due
+	if len(usable) == 0 {
+		return nil, fmt.Errorf("it leads to %v, of which none can be a node's address on the underlay", found)
+	}
+	return usable, nil
 }
 
 // lookup tells whether the address of host is another one than before. An address that
 // is still among those of the name is kept.
-func (n *names) lookup(ctx context.Context, host string) bool {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	found, err := n.resolver.LookupNetIP(ctx, "ip", host)
+func (n *names) lookup(ctx context.Context, c *clusterNames, queue hostQueue, host string) bool {
+	n.mu.Lock()
+	kept, wanted := c.addrs[host]
+	n.mu.Unlock()
+	if !wanted || ctx.Err() != nil {
+		queue.Forget(host)
+		return false
+	}
+	found, err := n.ask(ctx, host)
+	if err != nil {
+		if queue.NumRequeues(host) == 0 {
+			n.log.Warn("a peer's endpoint cannot be resolved; it is tried again", "host", host, "kept", kept, "error", err)
+		}
+		queue.AddRateLimited(host)
+		return false
+	}
+	if queue.NumRequeues(host) > 0 {
+		n.log.Info("a peer's endpoint is resolved again", "host", host)
+	}
+	queue.Forget(host)
+	queue.AddAfter(host, lookupAgain)
+	if slices.Contains(found, kept) {
+		return false
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := n.hosts[host]
-	if s == nil {
-		return false
+	if _, wanted = c.addrs[host]; wanted {
+		c.addrs[host] = found[0]
 	}
-	if err != nil || len(found) == 0 {
-		s.wait = min(max(2*s.wait, retryMin), lookupAgain)
-		s.next = time.Now().Add(s.wait)
-		n.log.Warn("a peer's endpoint cannot be resolved", "host", host, "kept", s.addr, "again", s.wait, "error", err)
-		return false
-	}
-	s.wait, s.next = 0, time.Now().Add(lookupAgain)
-	// Resolvers may answer ::ffff:192.0.2.1 for 192.0.2.1; kept is the plain form.
-	if slices.ContainsFunc(found, func(a netip.Addr) bool { return a.Unmap() == s.addr }) {
-		return false
-	}
-	s.addr = found[0].Unmap()
-	return true
+	return wanted
 }

@@ -37,9 +37,13 @@ type ways map[mesh.Key]*way
 type way struct {
 	settled          time.Time
 	moved            time.Time // the peer is said to be elsewhere since then
-	received         int64
+	received         int64     // as the device counts, for the peer that it has now
 	heard, forgotten time.Time
+	session          session
+	past             traffic // of the same peer, as the device had it before it was renewed
 }
+
+type traffic struct{ rx, tx int64 }
 
 // silent tells whether the peer should have been heard from.
 func (w *way) silent(now time.Time) bool { return now.Sub(w.heard) > silence }
@@ -79,10 +83,11 @@ func (w ways) look(wanted []want, have []wgtypes.Peer, now time.Time) {
 	for i, p := range wanted {
 		known[p.PublicKey] = true
 		s, there := w.of(p.PublicKey, now), present[wgtypes.Key(p.PublicKey)]
+		s.session.look(there.LastHandshakeTime, now)
 		if there.ReceiveBytes != s.received {
 			s.received, s.heard = there.ReceiveBytes, now
 		}
-		wanted[i].astray = s.astray(now) || now.Sub(there.LastHandshakeTime) > rejectAfter
+		wanted[i].astray = s.astray(now) || s.session.over(now)
 	}
 	for key := range w {
 		if !known[key] {
@@ -108,9 +113,14 @@ func (w ways) due(wanted []want, now time.Time) []netip.AddrPort {
 
 // otherWay gives the peers that are sent to, or hear us, in another way than before.
 func otherWay(wanted []want, have []wgtypes.Peer, port bool) []want {
-	return slices.DeleteFunc(slices.Clone(wanted), func(w want) bool {
-		return !port && !w.moved && slices.ContainsFunc(have, func(p wgtypes.Peer) bool { return p.PublicKey == wgtypes.Key(w.PublicKey) })
-	})
+	if port {
+		return wanted
+	}
+	present := make(map[mesh.Key]bool, len(have))
+	for _, p := range have {
+		present[mesh.Key(p.PublicKey)] = true
+	}
+	return slices.DeleteFunc(slices.Clone(wanted), func(w want) bool { return !w.moved && present[w.PublicKey] })
 }
 
 // forget deletes from the node's connection tracking the flows that packets from the

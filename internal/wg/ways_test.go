@@ -71,9 +71,8 @@ func TestAstray(t *testing.T) {
 	step(start+2*pause, "moved, heard again", false)
 	step(start+settling, "settled, and not silent for long", false)
 
-	have.LastHandshakeTime = now.Add(start - rejectAfter)
 	have.ReceiveBytes++
-	step(start+settling+pause, "no session any more", true)
+	step(rejectAfter, "no session any more", true)
 }
 
 func TestOtherWay(t *testing.T) {
@@ -121,5 +120,15 @@ func TestServiceGone(t *testing.T) {
 			t.Logf("%s tracks:\n%s", x.underlay, tracked)
 		}
 		t.Fatalf("no answer after the services are gone: %v\n%s", err, out)
+	}
+}
+
+// TestRest: up to a thousand peers are looked at as often as is asked for, more of them more
+// seldom.
+func TestRest(t *testing.T) {
+	for peers, want := range map[int]time.Duration{0: time.Second, 1000: time.Second, 10000: 7 * time.Second} {
+		if got := Rest(time.Second, peers); got != want {
+			t.Errorf("%d peers: %v, want %v", peers, got, want)
+		}
 	}
 }

@@ -1,9 +1,10 @@
 // Command test-app is the program that sdn-tunnel verify runs on every node of every
 // member: a server that says who asked, and a prober that asks the servers of others.
 //
-//	test-app serve [-listen :8080]     TCP (HTTP) and UDP on one port
+//	test-app serve [-listen :8080] [-linger TIME]     TCP (HTTP) and UDP on one port
 //	test-app probe < request.json      one JSON result on standard output
 //	test-app ask < request.json        the same, of services instead of servers
+//	test-app load < request.json       the same again and again, until standard input ends
 //	test-app resolve [-server ADDRESS] TYPE NAME …   what a DNS server says, as JSON
 //	test-app idle                      waits to be executed in (hostNetwork pods)
 package main
@@ -14,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -45,10 +47,11 @@ func run(ctx context.Context, args []string) error {
 	case "serve":
 		flags := flag.NewFlagSet("serve", flag.ContinueOnError)
 		listen := flags.String("listen", ":8080", "address of the TCP and the UDP server")
+		linger := flags.Duration("linger", 0, "how long to go on answering when told to end: others may not know it yet")
 		if err := flags.Parse(args); err != nil {
 			return err
 		}
-		s := server.Server{Pod: os.Getenv("POD_NAME"), Node: os.Getenv("NODE_NAME")}
+		s := server.Server{Pod: os.Getenv("POD_NAME"), Node: os.Getenv("NODE_NAME"), Linger: *linger}
 		return s.ListenAndServe(ctx, *listen)
 	case "probe":
 		var req probe.Request
@@ -62,14 +65,32 @@ func run(ctx context.Context, args []string) error {
 			return fmt.Errorf("read the request from standard input: %w", err)
 		}
 		return json.NewEncoder(os.Stdout).Encode(probe.Ask(ctx, req))
+	case "load":
+		return load(ctx, os.Stdin, os.Stdout)
 	case "resolve":
 		return resolveNames(ctx, args)
 	case "idle":
 		<-ctx.Done()
 		return nil
 	default:
-		return fmt.Errorf("unknown mode %q: want serve, probe, ask, resolve or idle", mode)
+		return fmt.Errorf("unknown mode %q: want serve, probe, ask, load, resolve or idle", mode)
 	}
+}
+
+// load reads a request, and asks until there is nothing more to read.
+func load(ctx context.Context, in io.Reader, out io.Writer) error {
+	var req probe.LoadRequest
+	from := json.NewDecoder(in)
+	if err := from.Decode(&req); err != nil {
+		return fmt.Errorf("read the request from standard input: %w", err)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		stop()
+	}()
+	return json.NewEncoder(out).Encode(probe.Load(ctx, req))
 }
 
 // resolveNames asks a DNS server, by default the first of this pod's resolv.conf, for names of a type.

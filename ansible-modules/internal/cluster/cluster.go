@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -39,16 +40,30 @@ type Member struct {
 
 // Open logs in to the cluster, whose name is for errors. The caller closes it.
 func (a Access) Open(ctx context.Context, name string) (*kubeaccess.Access, error) {
-	return kubeaccess.Open(ctx, kubeaccess.Args{
+	return kubeaccess.Open(ctx, a.named(name))
+}
+
+func (a Access) named(name string) kubeaccess.Args {
+	return kubeaccess.Args{
 		Name: name, Kubeconfig: a.Kubeconfig, Context: a.Context,
 		URL: a.URL, Username: a.Username, Password: a.Password.Reveal(), CAFile: a.CAFile,
-	})
+	}
+}
+
+// OpenAll logs in to all members at once, in their order; or to none, and says of which it
+// could not. The caller closes them.
+func OpenAll(ctx context.Context, members []Member) (kubeaccess.All, error) {
+	args := make([]kubeaccess.Args, len(members))
+	for i, m := range members {
+		args[i] = m.Access.named(m.Name)
+	}
+	return kubeaccess.OpenAll(ctx, args)
 }
 
 // Client is an uncached client for the objects that the modules handle.
 func Client(acc *kubeaccess.Access) (client.Client, error) {
 	scheme := runtime.NewScheme()
-	kinds := runtime.NewSchemeBuilder(corev1.AddToScheme, discoveryv1.AddToScheme, rbacv1.AddToScheme, authenticationv1.AddToScheme, v1alpha1.AddToScheme)
+	kinds := runtime.NewSchemeBuilder(corev1.AddToScheme, appsv1.AddToScheme, discoveryv1.AddToScheme, rbacv1.AddToScheme, authenticationv1.AddToScheme, v1alpha1.AddToScheme)
 	if err := kinds.AddToScheme(scheme); err != nil {
 		return nil, err
 	}

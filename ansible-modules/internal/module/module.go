@@ -13,6 +13,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/runlock"
 )
 
 // Call is what Ansible says about a call besides the module's own arguments.
@@ -91,8 +93,12 @@ func guarded[A any](ctx context.Context, run Func[A], argv []string) (call Call,
 	if call, err = Decode(raw, &args); err != nil {
 		return call, result, err
 	}
+	ctx, done, err := runlock.Guard(ctx)
+	if err != nil {
+		return call, result, err
+	}
 	result, err = run(ctx, call, args)
-	return call, result, err
+	return call, result, done(err)
 }
 
 // encode makes the JSON object; protocol keys win over a module's data.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -121,6 +122,9 @@ func fits(documented, kind string) bool {
 func text(v any) string {
 	if v == nil {
 		return ""
+	}
+	if n, ok := v.(float64); ok {
+		return strconv.FormatFloat(n, 'f', -1, 64)
 	}
 	return fmt.Sprint(v)
 }

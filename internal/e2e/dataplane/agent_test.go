@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/agent"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/mesh"
@@ -27,6 +28,8 @@ const agentVariable = "SDN_TUNNEL_TEST_AGENT"
 // agentConfig is what such an agent works by.
 type agentConfig struct {
 	Self mesh.Ref
+	// Services are the other clusters'.
+	Services []*discoveryv1.EndpointSlice
 	// Dir has the node's state; in it are the files view.json, which stands for the
 	// API, and passes.jsonl, which gets a pass a line.
 	Dir string
@@ -35,6 +38,9 @@ type agentConfig struct {
 func (c agentConfig) view() string   { return filepath.Join(c.Dir, "view.json") }
 func (c agentConfig) passes() string { return filepath.Join(c.Dir, "passes.jsonl") }
 func (c agentConfig) log() string    { return filepath.Join(c.Dir, "agent.log") }
+
+// public is where the agent says its key in the API's place.
+func (c agentConfig) public() string { return filepath.Join(c.Dir, "public") }
 
 // pass is an agent.State, for another process.
 type pass struct {
@@ -72,6 +78,7 @@ func runAgent(text string) error {
 	if err != nil {
 		return err
 	}
+	plane.Services.Replace(c.Services)
 	out, err := os.OpenFile(c.passes(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -86,10 +93,33 @@ func runAgent(text string) error {
 		},
 	}
 	log.Info("starting", "program", os.Args[0])
+	go rotateWhenTold(ctx, c, plane, log)
 	if err := loop.Run(ctx); err != nil {
 		return err
 	}
 	return plane.Close()
+}
+
+// rotateWhenTold replaces the node's key at each SIGUSR1.
+func rotateWhenTold(ctx context.Context, c agentConfig, plane agent.DataPlane, log *slog.Logger) {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGUSR1)
+	rotation := agent.Rotation{
+		Keys: plane.Keys, Peers: plane.Gauges.Peers, Log: log,
+		Announce: func(_ context.Context, key mesh.Key) error {
+			return os.WriteFile(c.public(), []byte(key.String()), 0o644)
+		},
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-told:
+		}
+		if err := rotation.Do(ctx); err != nil {
+			log.Error("the key was not replaced", "error", err)
+		}
+	}
 }
 
 func passOf(s agent.State) pass {
@@ -173,7 +203,7 @@ func (n *node) startAgent(program string) {
 }
 
 func (n *node) agentConfig() agentConfig {
-	return agentConfig{Self: mesh.Ref{Cluster: n.cluster.name, Node: n.name}, Dir: filepath.Join(n.w.dir, n.name)}
+	return agentConfig{Self: mesh.Ref{Cluster: n.cluster.name, Node: n.name}, Services: n.mirrors(), Dir: filepath.Join(n.w.dir, n.name)}
 }
 
 // end ends the agent by a signal.

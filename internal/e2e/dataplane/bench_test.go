@@ -17,7 +17,7 @@ import (
 // All are measured in one world, on one kernel, one after the other: `make bench` sets
 // them in relation to raw WireGuard. Names are key=value, as benchstat likes them.
 func BenchmarkKernelPath(b *testing.B) {
-	w := newWorld(b, tables.NetworkPolicy)
+	w := newWorld(b, tables.NetworkPolicy, 2, 2)
 	for _, n := range w.nodes {
 		n.pods[0].serve(b)
 	}

@@ -44,6 +44,47 @@ func testEndpoint(t *testing.T, w *world) {
 	}
 }
 
+// churned nodes join and leave, each when so many others are there that join and leave too.
+const churned, overlapping = 20, 3
+
+// testChurn has nodes join and leave a cluster as an autoscaler does, while those that stay
+// talk with each other, and with nodes of the same cluster.
+func testChurn(t *testing.T, w *world) {
+	n := w.node("east-1")
+	before := n.snapshot()
+	var slowest time.Duration
+	nothingLost(t, w.underPings(t, func() {
+		for i := range churned + overlapping {
+			v := w.view()
+			here := addNodes(&v, w.node("west-1").cluster, max(0, i-overlapping+1), min(i, churned-1))
+			said := time.Now()
+			for _, o := range w.nodes {
+				o.say(v)
+			}
+			p := n.await("those that are there are peers", said, func(p pass) bool { return p.Peers == n.peers()+here && len(p.Errors) == 0 })
+			slowest = max(slowest, p.Time.Sub(said))
+		}
+	}))
+	t.Logf("%d nodes joined and left; each step was applied within %.2f s", churned, slowest.Seconds())
+	if err := differs(n.snapshot(), before); err != nil {
+		t.Error(err)
+	}
+}
+
+// addNodes adds nodes to a cluster, the first to the last of those that come and go, and
+// tells how many.
+func addNodes(v *mesh.View, c *cluster, first, last int) (added int) {
+	for i := first; i <= last; i++ {
+		v.Nodes = append(v.Nodes, mesh.Node{
+			Ref: mesh.Ref{Cluster: c.name, Node: fmt.Sprintf("auto-%d", i)}, Since: time.Unix(2, 0), PublicKey: mesh.Key{byte(i + 1), 1, 2, 3},
+			Endpoint: mesh.Endpoint{Host: host(c.underlay, 100+i).String(), Port: 5555}, ListenPort: 5555,
+			HostSubnets: []netip.Prefix{netip.PrefixFrom(host(c.pods, (100+i)*512), 23)}, TunnelAddress: host(c.tunnel, 100+i),
+		})
+		added++
+	}
+	return added
+}
+
 // many is how many nodes and pod networks are added at once.
 const many = 500
 
@@ -57,17 +98,17 @@ func testMany(t *testing.T, w *world) {
 	nothingLost(t, w.underPings(t, func() {
 		said := time.Now()
 		n.say(large)
-		p := n.await("all peers are applied", said, func(p pass) bool { return p.Peers == 2+many && len(p.Errors) == 0 })
+		p := n.await("all peers are applied", said, func(p pass) bool { return p.Peers == n.peers()+many && len(p.Errors) == 0 })
 		t.Logf("%d peers and %d remote networks at once: applied after %.1f s", many, many, p.Time.Sub(said).Seconds())
 	}))
 	flows := strings.Count(n.sh("ovs-ofctl -OOpenFlow13 --no-stats dump-flows br0 %s", ourFlows), "nw_dst=10.14")
 	peers := strings.Count(n.sh("nsenter --net=/run/netns/sdn-tunnel wg show sdntun-wg allowed-ips"), "\n")
-	if flows != many || peers != 2+many {
-		t.Errorf("%d flows to the large cluster, %d peers; want %d and %d", flows, peers, many, 2+many)
+	if flows != many || peers != n.peers()+many {
+		t.Errorf("%d flows to the large cluster, %d peers; want %d and %d", flows, peers, many, n.peers()+many)
 	}
 	said := time.Now()
 	n.say(w.view())
-	p := n.await("all peers are gone", said, func(p pass) bool { return p.Peers == 2 && len(p.Errors) == 0 })
+	p := n.await("all peers are gone", said, func(p pass) bool { return p.Peers == n.peers() && len(p.Errors) == 0 })
 	t.Logf("taken away after %.1f s", p.Time.Sub(said).Seconds())
 	if err := differs(n.snapshot(), before); err != nil {
 		t.Error(err)
@@ -78,7 +119,7 @@ func testMany(t *testing.T, w *world) {
 func addLarge(t *testing.T, v *mesh.View) {
 	t.Helper()
 	c := mesh.Cluster{
-		Name: "large", ServiceCIDRs: []netip.Prefix{prefix("172.28.0.0/16")}, TunnelCIDR: prefix("100.127.8.0/22"), Topology: mesh.Mesh,
+		Name: "large", ServiceCIDRs: []netip.Prefix{prefix("172.28.0.0/16")}, TunnelCIDR: prefix("100.127.16.0/22"), Topology: mesh.Mesh,
 	}
 	for i := range many {
 		pods := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 140 + byte(i/250), byte(i % 250), 0}), 24)

@@ -16,36 +16,54 @@ import (
 	"github.com/sdn-tunnel/sdn-tunnel/internal/tunnelns"
 )
 
-// TestKernelMesh has one world for all; its parts leave it as they found it.
+// part is one part of a test; it leaves the world as it found it.
+type part struct {
+	name string
+	test func(*testing.T, *world)
+}
+
+// TestKernelMesh is what three clusters do, with their agents, and what becomes of that when
+// something is changed or broken.
 func TestKernelMesh(t *testing.T) {
+	share(t, []int{2, 2, 1}, []part{
+		{"agent killed", testAgentKilled},
+		{"agent upgraded", testAgentUpgraded},
+		{"networkpolicy", testReach},
+		{"replies are known", testReplies},
+		{"drift", testDrift},
+		{"endpoint changes", testEndpoint},
+		{"key replaced", testRotation},
+		{"nodes come and go", testChurn},
+		{"500 peers", testMany},
+		{"multitenant", inMode(tables.Multitenant)},
+		{"subnet", inMode(tables.Subnet)},
+	})
+}
+
+// TestKernelPaths is how large packets may be between two clusters, whatever lies between.
+func TestKernelPaths(t *testing.T) {
+	share(t, []int{2, 1}, []part{
+		{"clamp", testClamp},
+		{"too big", testTooBig},
+		{"MTU", testMTU},
+		{"MTU shrinks", testShrinks},
+	})
+}
+
+// share runs the parts in one world, of clusters of as many nodes each as sizes say.
+func share(t *testing.T, sizes []int, parts []part) {
+	t.Helper()
 	began := time.Now()
-	w := newWorld(t, tables.NetworkPolicy)
+	w := newWorld(t, tables.NetworkPolicy, sizes...)
 	for _, n := range w.nodes {
 		for _, p := range n.pods {
 			p.serve(t)
 		}
 	}
 	w.warmUp()
-	t.Logf("two clusters of two nodes, every pair has shaken hands: %.1f s", time.Since(began).Seconds())
-	for _, part := range []struct {
-		name string
-		test func(*testing.T, *world)
-	}{
-		{"agent killed", testAgentKilled},
-		{"agent upgraded", testAgentUpgraded},
-		{"clamp", testClamp},
-		{"too big", testTooBig},
-		{"MTU", testMTU},
-		{"MTU shrinks", testShrinks},
-		{"networkpolicy", testReach},
-		{"replies are known", testReplies},
-		{"drift", testDrift},
-		{"endpoint changes", testEndpoint},
-		{"500 peers", testMany},
-		{"multitenant", inMode(tables.Multitenant)},
-		{"subnet", inMode(tables.Subnet)},
-	} {
-		t.Run(part.name, func(t *testing.T) { part.test(t, w.with(t)) })
+	t.Logf("%d nodes of %d clusters, every pair has shaken hands: %.1f s", len(w.nodes), len(sizes), time.Since(began).Seconds())
+	for _, p := range parts {
+		t.Run(p.name, func(t *testing.T) { p.test(t, w.with(t)) })
 	}
 }
 
@@ -90,6 +108,7 @@ func testReach(t *testing.T, w *world) {
 	shut, far := w.pod("east-2", isolated), w.pod("west-1", isolated)
 	node := w.node("east-1")
 	strict := w.mode == tables.NetworkPolicy
+	south := w.pod("south-1", open)
 	for _, c := range []struct {
 		what    string
 		from    tunnelns.Namespace
@@ -100,6 +119,11 @@ func testReach(t *testing.T, w *world) {
 		{"pod to remote pod", east.network(), east.ip, west, false},
 		{"remote pod to pod", west.network(), west.ip, east, false},
 		{"node to remote pod", node.network(), host(node.subnet, 1), west, false},
+		{"pod to pod of the third cluster", west.network(), west.ip, south, false},
+		{"pod of the third cluster to remote pod", south.network(), south.ip, east, false},
+		{"pod to remote service", east.network(), east.ip, w.service("west-1"), false},
+		{"pod to service of the third cluster", west.network(), west.ip, w.service("south-1"), false},
+		{"node to remote service", node.network(), host(node.subnet, 1), w.service("west-1"), false},
 		{"isolated pod to remote pod", shut.network(), shut.ip, west, false},
 		{"pod to remote isolated pod", east.network(), east.ip, far, strict},
 		{"isolated pod to remote isolated pod", shut.network(), shut.ip, far, strict},
@@ -121,7 +145,7 @@ func testReach(t *testing.T, w *world) {
 				t.Errorf("%s, %s: seen as %v, want %v", c.what, protocol, seen, c.source)
 			}
 		}
-		if c.refused {
+		if c.refused || c.to.node == nil {
 			continue
 		}
 		p := ping(t, c.from, c.source, c.to.ip, pace)
@@ -206,6 +230,7 @@ func (n *node) restart(program string) time.Duration {
 	n.startAgent(program)
 	first := n.await("the new agent has applied everything", began, applied)
 	for _, p := range n.passes(began) {
+		delete(p.Changes, "services") // its table is taken over by loading it anew
 		if len(p.Changes) > 0 {
 			n.t.Errorf("%s: the new agent changed %v", n.name, p.Changes)
 		}

@@ -13,7 +13,7 @@ import (
 // testClamp has pods talk TCP whose own MTU is larger than the tunnel's, and looks at
 // what the other end gets.
 func testClamp(t *testing.T, w *world) {
-	client, server := w.pod("east-2", open), w.pod("west-2", open)
+	client, server := w.pod("east-2", open), w.pod("west-1", open)
 	for _, p := range []*pod{client, server} {
 		p.watchSegments(t)
 	}
@@ -60,7 +60,7 @@ func (p *pod) segments(t *testing.T) []string {
 // fragmented: each gets told, by its node's tunnel address.
 func testTooBig(t *testing.T, w *world) {
 	to := w.pod("west-1", open)
-	for _, from := range []*pod{w.pod("east-1", open), w.pod("east-2", isolated), w.pod("west-2", isolated)} {
+	for _, from := range []*pod{w.pod("east-1", open), w.pod("east-2", isolated), w.pod("west-1", isolated)} {
 		if from.node.cluster == to.node.cluster {
 			to = w.pod("east-1", open)
 		}

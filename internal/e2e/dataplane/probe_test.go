@@ -186,6 +186,14 @@ func (p *pinger) count() (sent, lost int) {
 	return len(p.answered), lost
 }
 
+// lastAnswered tells whether the last request was answered, so that no answer is to come
+// any more: they come in the order of the requests.
+func (p *pinger) lastAnswered() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answered[len(p.answered)-1]
+}
+
 // result is what became of the requests.
 type result struct {
 	sent, lost int
@@ -211,10 +219,7 @@ func (p *pinger) close() {
 func (p *pinger) end() result {
 	p.stop()
 	p.sending.Wait() // the last one too is given time for its answer
-	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if _, lost := p.count(); lost == 0 {
-			break
-		}
+	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline) && !p.lastAnswered(); time.Sleep(10 * time.Millisecond) {
 	}
 	p.close()
 	r := result{}

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,10 +24,13 @@ func (u underlay) String() string {
 
 // of is the MTU of a node's own link.
 func (u underlay) of(n *node) int {
-	if n.cluster.name == "east" {
+	switch n.cluster.name {
+	case "east":
 		return u.east
+	case "west":
+		return u.west
 	}
-	return u.west
+	return underlayMTU // a third cluster's stays
 }
 
 // podMTU is the MTU of a node's pods.
@@ -43,11 +47,14 @@ func tunnelMTU(link int) int { return max(link-60, 1280) }
 // usual is the underlay that the world is made with.
 var usual = underlay{east: underlayMTU, west: underlayMTU, path: underlayMTU, pods: podMTU}
 
-// set gives the world an underlay, and waits until the agents have followed.
+// set gives the world an underlay, and waits until the agents have followed. They are
+// stopped while it changes, or each would follow each link by itself: that is the same in
+// the end, and takes this long test three times as long.
 func (w *world) set(u underlay) {
 	w.t.Helper()
 	w.setPath(u.path)
-	for _, n := range w.nodes {
+	w.signal(syscall.SIGSTOP)
+	for _, n := range w.paired() {
 		w.ip("u", []string{fmt.Sprintf("link set %s mtu %d", n.name, u.of(n))})
 		lines := []string{fmt.Sprintf("link set eth0 mtu %d", u.of(n))}
 		for _, p := range n.pods {
@@ -57,10 +64,16 @@ func (w *world) set(u underlay) {
 		w.ip(n.name, lines)
 		n.vsctl(fmt.Sprintf("set Interface tun0 mtu_request=%d", u.podMTU(n)))
 	}
-	for _, n := range w.nodes {
+	w.signal(syscall.SIGCONT)
+	for _, n := range w.paired() {
 		w.eventually(func() error { return n.follows(u) })
 	}
 	w.forget()
+}
+
+// paired are the nodes of the two clusters between which the underlay is changed.
+func (w *world) paired() []*node {
+	return slices.DeleteFunc(slices.Clone(w.nodes), func(n *node) bool { return n.cluster.name == "south" })
 }
 
 // setPath sets the MTU of the router's links. Each cluster has one, a bridge: what passes
@@ -82,6 +95,16 @@ func (n *node) follows(u underlay) error {
 		return fmt.Errorf("%s: the node's routes are\n%swant %s", n.name, route, say)
 	}
 	return nil
+}
+
+// signal stops the agents of the nodes that are paired, or lets them go on.
+func (w *world) signal(s syscall.Signal) {
+	w.t.Helper()
+	for _, n := range w.paired() {
+		if err := n.agent.cmd.Process.Signal(s); err != nil {
+			w.t.Fatal(err)
+		}
+	}
 }
 
 // linkMTU is 0 where there is no such link.
@@ -124,18 +147,14 @@ chain forward { type filter hook forward priority 0; meta l4proto icmp drop; }; 
 // mend that, are stopped meanwhile.
 func (w *world) withoutClamp(something func()) {
 	w.t.Helper()
-	for _, n := range w.nodes {
-		_ = n.agent.cmd.Process.Signal(syscall.SIGSTOP)
-	}
+	w.signal(syscall.SIGSTOP)
 	began := time.Now()
-	for _, n := range w.nodes {
+	for _, n := range w.paired() {
 		n.inTunnel("nft delete table inet sdn-tunnel")
 	}
 	something()
-	for _, n := range w.nodes {
-		_ = n.agent.cmd.Process.Signal(syscall.SIGCONT)
-	}
-	for _, n := range w.nodes {
+	w.signal(syscall.SIGCONT)
+	for _, n := range w.paired() {
 		n.await("the clamp is back", began, func(p pass) bool { return len(p.Changes["namespace"]) > 0 })
 	}
 }

@@ -34,7 +34,7 @@ type cluster struct {
 	pods, services, tunnel, underlay netip.Prefix
 }
 
-// world is two clusters and the underlay between them.
+// world is some clusters and the underlay between them.
 type world struct {
 	t     testing.TB
 	dir   string // short: it has Unix sockets
@@ -67,7 +67,8 @@ type pod struct {
 	port uint32 // on br0
 }
 
-func newWorld(t testing.TB, mode tables.Mode) *world {
+// newWorld has clusters of as many nodes each as sizes say.
+func newWorld(t testing.TB, mode tables.Mode, sizes ...int) *world {
 	t.Helper()
 	kerneltest.Need(t, "wireguard", "openvswitch", "vport_vxlan")
 	dir, err := os.MkdirTemp("", "dp") //nolint:usetesting // short: the path of a Unix socket has 107 bytes
@@ -79,9 +80,10 @@ func newWorld(t testing.TB, mode tables.Mode) *world {
 	clusters := []*cluster{
 		{"east", prefix("10.128.0.0/14"), prefix("172.30.0.0/16"), prefix("100.127.0.0/22"), prefix("192.168.50.0/24")},
 		{"west", prefix("10.132.0.0/14"), prefix("172.31.0.0/16"), prefix("100.127.4.0/22"), prefix("192.168.60.0/24")},
-	}
-	for _, c := range clusters {
-		for i := range 2 {
+		{"south", prefix("10.136.0.0/14"), prefix("172.29.0.0/16"), prefix("100.127.8.0/22"), prefix("192.168.70.0/24")},
+	}[:len(sizes)]
+	for k, c := range clusters {
+		for i := range sizes[k] {
 			n := &node{
 				w: w, t: t, cluster: c, name: fmt.Sprintf("%s-%d", c.name, i+1), ip: host(c.underlay, 11+i),
 				subnet: netip.PrefixFrom(host(c.pods, i*512), 23), tunnel: host(c.tunnel, i+1),
@@ -206,6 +208,16 @@ func (n *node) awaitFile(name string) {
 	n.t.Fatalf("%s: /run/%s did not come within %v", n.name, name, patience)
 }
 
+// peers is how many nodes the other clusters have.
+func (n *node) peers() (count int) {
+	for _, o := range n.w.nodes {
+		if o.cluster != n.cluster {
+			count++
+		}
+	}
+	return count
+}
+
 // network is the node's network namespace.
 func (n *node) network() tunnelns.Namespace { return tunnelns.At(n.w.netns(n.name)) }
 
@@ -261,8 +273,28 @@ func (w *world) awaitApplied() {
 	}
 }
 
+// keepLogs keeps what the agents and the switches of a test that failed said.
+func (w *world) keepLogs() {
+	dir := kerneltest.Artifacts(w.t)
+	if dir == "" {
+		return
+	}
+	logs, _ := filepath.Glob(filepath.Join(w.dir, "*.log"))
+	of, _ := filepath.Glob(filepath.Join(w.dir, "*", "*.log"))
+	for _, from := range append(logs, of...) {
+		text, err := os.ReadFile(from)
+		name, _ := filepath.Rel(w.dir, from)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(name, "/", "-")), text, 0o644)
+		}
+		if err != nil {
+			w.t.Logf("a log is not kept: %v", err)
+		}
+	}
+}
+
 // remove ends every process and takes the namespaces away; of a test that failed it shows
-// the ends of the agents' logs.
+// the ends of the agents' logs, and keeps all of them.
 func (w *world) remove() {
 	for _, n := range w.nodes {
 		if w.t.Failed() {
@@ -274,6 +306,9 @@ func (w *world) remove() {
 		stop(n.vswitchd)
 		stop(n.db)
 		stop(n.holder)
+	}
+	if w.t.Failed() {
+		w.keepLogs()
 	}
 	names, _ := filepath.Glob("/run/netns/" + w.id + "-*")
 	for _, name := range names {

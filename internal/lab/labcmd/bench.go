@@ -23,8 +23,8 @@ import (
 // whose benchmarks need what kerneltest.Modules lists.
 var (
 	benched = []string{
-		"./internal/mesh", "./internal/meshplan", "./internal/catalog", "./internal/remoteservice",
-		"./ovsflow", "./internal/vswitch", "./internal/wg", "./internal/svcproxy",
+		"./internal/mesh", "./internal/meshplan", "./internal/agent", "./internal/tunnelns", "./internal/catalog", "./internal/remoteservice",
+		"./ovsflow", "./internal/vswitch", "./internal/wg", "./internal/svcproxy", "./internal/kuberouter",
 	}
 	kernelBenched = []string{"./internal/e2e/dataplane", "./internal/wg"}
 )
@@ -42,6 +42,8 @@ func benchCommand() *cli.Command {
 			&cli.StringFlag{Name: "benchtime", Value: "300ms", Usage: "`TIME` for each"},
 			&cli.StringFlag{Name: "output", Value: "bench.json", Usage: "write the report to `FILE`"},
 			&cli.StringFlag{Name: "text", Usage: "write what the benchmarks printed to `FILE`, for benchstat"},
+			&cli.IntSliceFlag{Name: "deploy", Usage: "also measure deploys, on a lab of its own with this `NUMBER` of clusters; more than once: several"},
+			&cli.IntFlag{Name: "nodes", Value: 2, Usage: "`NUMBER` of nodes in each cluster of that lab"},
 			placeFlag(),
 		},
 		Action: func(c *cli.Context) error {
@@ -76,6 +78,11 @@ func runBench(ctx context.Context, c *cli.Context) error {
 		cmd.Stdout, cmd.Stderr = out, c.App.ErrWriter
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("go test -bench: %w", err)
+		}
+	}
+	for _, clusters := range c.IntSlice("deploy") {
+		if err := benchDeploys(ctx, c, out, clusters); err != nil {
+			return fmt.Errorf("deploys with %d clusters: %w", clusters, err)
 		}
 	}
 	return report(c, machine, text.Bytes())

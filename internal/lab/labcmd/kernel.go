@@ -18,16 +18,16 @@ func kernelCommand() *cli.Command {
 	return &cli.Command{
 		Name: "kernel", Usage: "run the tests that need WireGuard, Open vSwitch's datapath or IPVS in the kernel", ArgsUsage: "[PACKAGE...]",
 		Description: "Builds the packages whose tests import internal/kerneltest and runs those tests: on this machine if its\n" +
-			"kernel has everything, else in a virtual machine with Debian's kernel, all in one boot. Run it in the\n" +
-			"source tree.\n\n" +
+			"kernel has everything, else in virtual machines with Debian's kernel: in one, or, where it is emulated,\n" +
+			"each test in its own and as many at once as this machine has processors. Run it in the source tree.\n\n" +
 			"Example: sdn-tunnel lab kernel --run TestKernelMesh ./internal/e2e/dataplane",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "run", Usage: "only tests that match `REGEXP`"},
 			placeFlag(),
-			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "`TIME` for one package's tests"},
+			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "`TIME` for one test with all its parts"},
 			&cli.BoolFlag{Name: "long", Usage: "tests that take minutes, too"},
 			&cli.StringFlag{Name: "coverprofile", Usage: "write the coverage to `FILE`"},
-			&cli.StringFlag{Name: "artifacts", Usage: "keep what tests leave in `FOLDER`"},
+			&cli.StringFlag{Name: "artifacts", Usage: "keep what tests leave, such as the logs of those that fail, in `FOLDER`"},
 		},
 		Action: func(c *cli.Context) error {
 			place, err := place(c)

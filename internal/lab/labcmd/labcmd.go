@@ -33,7 +33,7 @@ func nameFlag() cli.Flag {
 
 // Commands are the commands below "lab".
 func Commands() []*cli.Command {
-	visible := []*cli.Command{upCommand(), downCommand(), statusCommand(), execCommand(), nodeCommand(), imagesCommand(), toolsCommand(), kernelCommand(), benchCommand(), logsCommand()}
+	visible := []*cli.Command{upCommand(), downCommand(), statusCommand(), execCommand(), nodeCommand(), clusterCommand(), imagesCommand(), toolsCommand(), kernelCommand(), benchCommand(), logsCommand()}
 	return slices.Concat(visible, internalCommands(), sdn.Commands(), dnsoperator.Commands())
 }
 
@@ -183,13 +183,13 @@ func nodeCommand() *cli.Command {
 	on := func(do func(*machine.Spec, *lab.Lab) error) cli.ActionFunc {
 		return func(c *cli.Context) error {
 			if c.NArg() != 1 {
-				return fmt.Errorf("one node is needed, e.g. sdn-tunnel lab node %s east-1", c.Command.Name)
+				return fmt.Errorf("one machine is needed, e.g. sdn-tunnel lab node %s east-1", c.Command.Name)
 			}
 			l, err := lab.Open(c.String("name"))
 			if err != nil {
 				return err
 			}
-			spec, err := l.NodeMachine(c.Args().First())
+			spec, err := machineOf(l, c.Args().First())
 			if err != nil {
 				return err
 			}
@@ -197,14 +197,27 @@ func nodeCommand() *cli.Command {
 		}
 	}
 	return &cli.Command{
-		Name: "node", Usage: "power a node off and on",
+		Name: "node", Usage: "power a machine off and on; have a node join or leave",
+		Description: "MACHINE is a node (east-1) or a cluster (east, for its control plane, with the API server).",
 		Subcommands: []*cli.Command{
-			{Name: "kill", Usage: "power the node off at once", ArgsUsage: "NODE", Flags: []cli.Flag{nameFlag()},
-				Action: on(func(s *machine.Spec, _ *lab.Lab) error { return s.PowerOff(10 * time.Second) })},
-			{Name: "start", Usage: "boot the node again on its disk: its pods come back", ArgsUsage: "NODE", Flags: []cli.Flag{nameFlag()},
+			nodeAddCommand(), nodeRemoveCommand(),
+			{Name: "kill", Usage: "power the machine off at once", ArgsUsage: "MACHINE", Flags: []cli.Flag{nameFlag()},
+				Action: on(func(s *machine.Spec, _ *lab.Lab) error { return s.PowerOff(2 * time.Minute) })},
+			{Name: "start", Usage: "boot the machine again on its disk: a node's pods come back", ArgsUsage: "MACHINE", Flags: []cli.Flag{nameFlag()},
 				Action: on(func(s *machine.Spec, l *lab.Lab) error { return l.Boot(s) })},
 		},
 	}
+}
+
+// machineOf is a node's machine, or that of a cluster's control plane.
+func machineOf(l *lab.Lab, name string) (*machine.Spec, error) {
+	if _, _, ok := l.Node(name); ok {
+		return l.NodeMachine(name)
+	}
+	if _, ok := l.Cluster(name); ok {
+		return l.ControlPlaneMachine(name)
+	}
+	return nil, fmt.Errorf("lab %s has no node and no cluster %q: see sdn-tunnel lab status", l.Name, name)
 }
 
 func logsCommand() *cli.Command {
@@ -217,11 +230,9 @@ func logsCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			spec, err := l.NodeMachine(c.Args().Get(0))
+			spec, err := machineOf(l, c.Args().Get(0))
 			if err != nil {
-				if spec, err = l.ControlPlaneMachine(c.Args().Get(0)); err != nil {
-					return fmt.Errorf("lab %s has no node and no cluster %q: see sdn-tunnel lab status", l.Name, c.Args().Get(0))
-				}
+				return err
 			}
 			pattern := "*.log"
 			if s := c.Args().Get(1); s != "" {

@@ -2,8 +2,10 @@ package layout
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
+	"slices"
 )
 
 // Ports and sizes that are the same in every lab.
@@ -31,6 +33,9 @@ type Config struct {
 	Nodes    int // per cluster
 	SDNMode  string
 	StateDir string // the instance's own folder
+	// Joined has the numbers of the nodes of clusters that are not as they came up: nodes
+	// joined or left.
+	Joined map[string][]int `json:",omitempty"`
 }
 
 // Lab is everything that follows from a Config.
@@ -89,12 +94,72 @@ func New(c Config) (*Lab, error) {
 		Gateway:  netip.MustParseAddr("192.168.40.1"),
 	}
 	for i := range c.Clusters {
-		l.Clusters = append(l.Clusters, newCluster(i, c.Nodes))
+		numbers, changed := c.Joined[clusterNames[i]]
+		for n := 1; n <= c.Nodes && !changed; n++ {
+			numbers = append(numbers, n)
+		}
+		for _, n := range numbers {
+			if n < 1 || n > MaxNodes {
+				return nil, fmt.Errorf("node %d of cluster %s: use 1 to %d", n, clusterNames[i], MaxNodes)
+			}
+		}
+		l.Clusters = append(l.Clusters, newCluster(i, numbers))
 	}
 	return l, nil
 }
 
-func newCluster(i, nodes int) Cluster {
+// Join gives the lab with one more node in a cluster, the lowest number that is free.
+func (l *Lab) Join(cluster string) (*Lab, Node, error) {
+	c, ok := l.Cluster(cluster)
+	if !ok {
+		return nil, Node{}, fmt.Errorf("lab %s has no cluster %q", l.Name, cluster)
+	}
+	number, numbers := 1, c.numbers()
+	for slices.Contains(numbers, number) {
+		number++
+	}
+	more, err := l.with(cluster, append(numbers, number))
+	if err != nil {
+		return nil, Node{}, err
+	}
+	_, n, _ := more.Node(nodeName(cluster, number))
+	return more, n, nil
+}
+
+// Leave gives the lab without a node. A cluster keeps at least one.
+func (l *Lab) Leave(node string) (*Lab, error) {
+	c, n, ok := l.Node(node)
+	if !ok {
+		return nil, fmt.Errorf("lab %s has no node %q", l.Name, node)
+	}
+	if len(c.Nodes) == 1 {
+		return nil, fmt.Errorf("%s is the last node of cluster %s: a cluster of the lab has one at least", node, c.Name)
+	}
+	return l.with(c.Name, slices.DeleteFunc(c.numbers(), func(i int) bool { return i == n.Index }))
+}
+
+func (l *Lab) with(cluster string, numbers []int) (*Lab, error) {
+	c := l.Config
+	c.Joined = maps.Clone(c.Joined)
+	if c.Joined == nil {
+		c.Joined = map[string][]int{}
+	}
+	slices.Sort(numbers)
+	c.Joined[cluster] = numbers
+	return New(c)
+}
+
+func (c Cluster) numbers() []int {
+	out := make([]int, len(c.Nodes))
+	for i, n := range c.Nodes {
+		out[i] = n.Index
+	}
+	return out
+}
+
+func nodeName(cluster string, number int) string { return fmt.Sprintf("%s-%d", cluster, number) }
+
+func newCluster(i int, numbers []int) Cluster {
 	under := func(host int) netip.Addr { return netip.AddrFrom4([4]byte{192, 168, byte(50 + 10*i), byte(host)}) }
 	c := Cluster{
 		Name:         clusterNames[i],
@@ -108,13 +173,13 @@ func newCluster(i, nodes int) Cluster {
 		VIPLast:      under(250),
 		DNSOperator:  i%2 == 0,
 	}
-	for n := range nodes {
+	for _, n := range numbers {
 		c.Nodes = append(c.Nodes, Node{
-			Name:       fmt.Sprintf("%s-%d", c.Name, n+1),
+			Name:       nodeName(c.Name, n),
 			Cluster:    c.Name,
-			Index:      n + 1,
-			Address:    under(11 + n),
-			HostSubnet: hostSubnet(c.Pods, n),
+			Index:      n,
+			Address:    under(10 + n),
+			HostSubnet: hostSubnet(c.Pods, n-1),
 		})
 	}
 	return c

@@ -102,3 +102,51 @@ func TestFind(t *testing.T) {
 		t.Errorf("%d namespaces", got)
 	}
 }
+
+// TestNodesJoinAndLeave: who stays keeps name, address and subnet; the lowest free number
+// is given out again, as OpenShift SDN does with subnets.
+func TestNodesJoinAndLeave(t *testing.T) {
+	l := newLab(t, 2, 2)
+	names := func(l *Lab) string {
+		var all []string
+		for _, c := range l.Clusters {
+			for _, n := range c.Nodes {
+				all = append(all, n.Name+" "+n.Address.String()+" "+n.HostSubnet.String())
+			}
+		}
+		return strings.Join(all, ", ")
+	}
+	before := names(l)
+	more, n, err := l.Join("east")
+	if err != nil || n.Name != "east-3" || n.Address.String() != "192.168.50.13" || n.HostSubnet.String() != "10.128.4.0/23" {
+		t.Fatalf("joined %+v, %v", n, err)
+	}
+	less, err := more.Leave("east-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := names(less), "east-1 192.168.50.11 10.128.0.0/23, east-3 192.168.50.13 10.128.4.0/23, "+
+		"west-1 192.168.60.11 10.132.0.0/23, west-2 192.168.60.12 10.132.2.0/23"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if names(l) != before {
+		t.Errorf("the lab of before has changed: %s", names(l))
+	}
+	again, n, err := less.Join("east")
+	if err != nil || n.Name != "east-2" {
+		t.Errorf("joined %s, %v", n.Name, err)
+	}
+	if one, err := again.Leave("west-1"); err != nil {
+		t.Error(err)
+	} else if _, err := one.Leave("west-2"); err == nil || !strings.Contains(err.Error(), "last node") {
+		t.Errorf("the last node leaves: %v", err)
+	}
+	for _, err := range []error{second(l.Join("north")), onlyError(l.Leave("east-9"))} {
+		if err == nil || !strings.Contains(err.Error(), "has no") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func second(_ *Lab, _ Node, err error) error { return err }
+func onlyError(_ *Lab, err error) error      { return err }

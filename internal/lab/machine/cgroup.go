@@ -246,7 +246,7 @@ func removeGroups(path string) error {
 // rmdir retries while the kernel still holds a group whose processes just ended.
 func rmdir(dir string) error {
 	var err error
-	for range 100 {
+	for range 1000 {
 		err = syscall.Rmdir(dir)
 		if err == nil || errors.Is(err, syscall.ENOENT) {
 			return nil

@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/underlay"
 )
@@ -145,20 +148,19 @@ func (s *Spec) savePid(pid int) error {
 	return os.WriteFile(s.pidFile(), fmt.Appendf(nil, "%d %s\n", pid, started), 0o644)
 }
 
-// startTime is field 22 of /proc/PID/stat, which tells a process from a later one
-// with the same number; an error says that there is none, or only its remains.
+// startTime is when a process began, in ticks since the machine did, which tells it from a
+// later one with the same number; an error says that there is none, or only its remains.
 func startTime(pid int) (string, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	p, err := procfs.NewProc(pid)
 	if err != nil {
 		return "", err
 	}
-	_, rest, ok := strings.Cut(string(b), ") ")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 20 {
-		return "", fmt.Errorf("/proc/%d/stat: unexpected form", pid)
+	s, err := p.Stat()
+	if err != nil {
+		return "", err
 	}
-	if fields[0] == "Z" || fields[0] == "X" {
+	if s.State == "Z" || s.State == "X" {
 		return "", os.ErrProcessDone
 	}
-	return fields[19], nil
+	return strconv.FormatUint(s.Starttime, 10), nil
 }

@@ -6,9 +6,7 @@ import (
 	"bytes"
 	"context"
 	"embed"
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -19,12 +17,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/apply"
 )
 
 //go:embed *.tmpl
@@ -58,31 +57,13 @@ func Render(v Values) ([]*unstructured.Unstructured, error) {
 		if err := templates.ExecuteTemplate(&b, name, v); err != nil {
 			return nil, fmt.Errorf("manifest %s: %w", name, err)
 		}
-		objects, err := decode(&b)
+		objects, err := apply.Read("manifest "+name, b.Bytes())
 		if err != nil {
-			return nil, fmt.Errorf("manifest %s: %w", name, err)
+			return nil, err
 		}
 		out = append(out, objects...)
 	}
 	return out, nil
-}
-
-func decode(r io.Reader) ([]*unstructured.Unstructured, error) {
-	var out []*unstructured.Unstructured
-	d := yaml.NewYAMLOrJSONDecoder(r, 4096)
-	for {
-		u := &unstructured.Unstructured{}
-		err := d.Decode(&u.Object)
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(u.Object) > 0 {
-			out = append(out, u)
-		}
-	}
 }
 
 // Apply applies the definitions of the folder crds, and then the objects.
@@ -121,9 +102,9 @@ func readFolder(dir string) ([]*unstructured.Unstructured, error) {
 		if err != nil {
 			return nil, err
 		}
-		objects, err := decode(bytes.NewReader(b))
+		objects, err := apply.Read(name, b)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, err
 		}
 		out = append(out, objects...)
 	}
@@ -150,7 +131,7 @@ func newApplier(cfg *rest.Config) (*applier, error) {
 // apply retries while the API server does not serve the object's kind yet, or has no
 // default service account to admit with.
 func (a *applier) apply(ctx context.Context, o *unstructured.Unstructured) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
 		err := a.once(ctx, o)

@@ -74,7 +74,7 @@ func TestReadFolder(t *testing.T) {
 		t.Errorf("an empty folder: %v", err)
 	}
 	file := filepath.Join(dir, "two.yaml")
-	if err := os.WriteFile(file, []byte("kind: A\n---\n---\nkind: B\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("{apiVersion: v1, kind: A, metadata: {name: a}}\n---\n---\n{apiVersion: v1, kind: B, metadata: {name: b}}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := readFolder(dir); err != nil || len(got) != 2 {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -61,6 +62,19 @@ func NewAuthority(name string) (*Authority, error) {
 	}
 	pair, err := encode(der, key)
 	return &Authority{Pair: pair, cert: cert, key: key}, err
+}
+
+// LoadAuthority is an authority that was made before.
+func LoadAuthority(p Pair) (*Authority, error) {
+	pair, err := tls.X509KeyPair(p.Cert, p.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read the authority: %w", err)
+	}
+	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("read the authority: its key is a %T", pair.PrivateKey)
+	}
+	return &Authority{Pair: p, cert: pair.Leaf, key: key}, nil
 }
 
 // Sign makes a key and a certificate for it.

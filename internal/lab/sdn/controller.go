@@ -62,6 +62,17 @@ func RunController(ctx context.Context, cfg *rest.Config, c Cluster, log *slog.L
 			return fmt.Errorf("watch nodes and namespaces: %w", err)
 		}
 	}
+	// A node that has not registered yet has its HostSubnet, so only one that is known to
+	// be deleted loses it.
+	gone := make(chan string, 100)
+	_, err = factory.Core().V1().Nodes().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{DeleteFunc: func(o any) {
+		if name, err := cache.DeletionHandlingMetaNamespaceKeyFunc(o); err == nil {
+			gone <- name
+		}
+	}})
+	if err != nil {
+		return fmt.Errorf("watch nodes: %w", err)
+	}
 	factory.Start(ctx.Done())
 	defer factory.Shutdown()
 	factory.WaitForCacheSync(ctx.Done())
@@ -69,6 +80,12 @@ func RunController(ctx context.Context, cfg *rest.Config, c Cluster, log *slog.L
 		select {
 		case <-ctx.Done():
 			return nil
+		case name := <-gone:
+			if err := ctl.forget(ctx, name); err != nil && ctx.Err() == nil {
+				log.Error("host subnet of a deleted node", "node", name, "err", err)
+				time.AfterFunc(time.Second, func() { gone <- name })
+			}
+			continue
 		case <-trigger:
 		}
 		if err := ctl.once(ctx, nil); err != nil && ctx.Err() == nil {
@@ -135,6 +152,19 @@ func (c *controller) hostSubnets(ctx context.Context, planned []NodeAddress) err
 		if err != nil {
 			return fmt.Errorf("write HostSubnet %s: %w", hs.Name, err)
 		}
+	}
+	return nil
+}
+
+// forget takes away the HostSubnet of a node that was deleted, unless it is back.
+func (c *controller) forget(ctx context.Context, node string) error {
+	_, err := c.kube.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	err = c.network.NetworkV1().HostSubnets().Delete(ctx, node, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete HostSubnet %s: %w", node, err)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"strings"
 	"text/template"
@@ -18,11 +17,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+
+	"github.com/sdn-tunnel/sdn-tunnel/internal/apply"
 )
 
 // manifests are the objects that an OpenShift cluster has of its network, security and
@@ -32,6 +32,9 @@ import (
 var manifests embed.FS
 
 const fieldManager = "sdn-tunnel-lab"
+
+// patience is how long the API server may take to serve a kind that was just defined.
+const patience = 2 * time.Minute
 
 // Install makes the API server at cfg serve OpenShift's network, security and DNS
 // objects and fills them as an OpenShift cluster's are: the definitions are Established
@@ -126,7 +129,7 @@ func (in *installer) applyStatus(ctx context.Context, obj *unstructured.Unstruct
 
 func (in *installer) established(ctx context.Context, name string) error {
 	var last string
-	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
 		crd, err := in.client.Resource(crdResource).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return false, err
@@ -150,19 +153,19 @@ func (in *installer) established(ctx context.Context, name string) error {
 // applyAll writes objects whose types may have been served for only a moment: it asks
 // the server for them until it knows all.
 func (in *installer) applyAll(ctx context.Context, objects []*unstructured.Unstructured) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		mapper, unserved := in.mapper()
 		for unserved == nil && len(objects) > 0 {
 			gvk := objects[0].GroupVersionKind()
 			m, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-			if meta.IsNoMatchError(err) {
-				unserved = err
-				break
-			}
 			if err == nil {
 				err = in.apply(ctx, objects[0], m.Resource)
+			}
+			if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+				unserved = err // the kind, or the namespace
+				break
 			}
 			if err != nil {
 				return err
@@ -222,9 +225,9 @@ func readObjects(files fs.FS, dir string, data any) ([]*unstructured.Unstructure
 				return nil, err
 			}
 		}
-		objects, err := decodeAll(text)
+		objects, err := apply.Read("read "+e.Name(), text)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", e.Name(), err)
+			return nil, err
 		}
 		out = append(out, objects...)
 	}
@@ -239,22 +242,4 @@ func render(name string, text []byte, data any) ([]byte, error) {
 	var b bytes.Buffer
 	err = t.Execute(&b, data)
 	return b.Bytes(), err
-}
-
-func decodeAll(text []byte) ([]*unstructured.Unstructured, error) {
-	var out []*unstructured.Unstructured
-	dec := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
-	for {
-		var obj unstructured.Unstructured
-		err := dec.Decode(&obj.Object)
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(obj.Object) > 0 {
-			out = append(out, &obj)
-		}
-	}
 }

@@ -92,17 +92,22 @@ func Remove(instance string) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), instance+"-") {
-			continue
-		}
-		path := Path(e.Name())
-		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
-			errs = append(errs, fmt.Errorf("unmount %s: %w", path, err))
-			continue
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
+		if strings.HasPrefix(e.Name(), instance+"-") {
+			errs = append(errs, RemoveNamespace(e.Name()))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// RemoveNamespace deletes one network namespace; an absent one is no error.
+func RemoveNamespace(name string) error {
+	path := Path(name)
+	err := unix.Unmount(path, unix.MNT_DETACH)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unmount %s: %w", path, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package underlay
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -68,19 +69,65 @@ func segment(l *layout.Lab, c layout.Cluster, router *namespace) error {
 		return err
 	}
 	for _, n := range c.Nodes {
-		up := machineEnd{ns: l.NodeNS(n), link: Uplink, address: netip.PrefixFrom(n.Address, bits), gateway: c.Router}
-		if err := router.wire(n.Name, br, up, netip.Prefix{}); err != nil {
+		if err := plug(l, c, n, router); err != nil {
 			return err
-		}
-		if err := router.wire(n.Name+"-vx", vx, machineEnd{ns: l.NodeNS(n), link: Vtep}, netip.Prefix{}); err != nil {
-			return err
-		}
-		// As distributions have it (systemd's 50-default.conf): everybody may ping.
-		if err := In(l.NodeNS(n), func() error { return set("ipv4/ping_group_range", "0 2147483647") }); err != nil {
-			return fmt.Errorf("node %s: %w", n.Name, err)
 		}
 	}
 	return nil
+}
+
+// plug lays a node's cables to its cluster's bridges.
+func plug(l *layout.Lab, c layout.Cluster, n layout.Node, router *namespace) error {
+	up := machineEnd{ns: l.NodeNS(n), link: Uplink, address: netip.PrefixFrom(n.Address, c.Underlay.Bits()), gateway: c.Router}
+	if err := router.wire(n.Name, "br-"+c.Name, up, netip.Prefix{}); err != nil {
+		return err
+	}
+	if err := router.wire(n.Name+"-vx", "vx-"+c.Name, machineEnd{ns: l.NodeNS(n), link: Vtep}, netip.Prefix{}); err != nil {
+		return err
+	}
+	// As distributions have it (systemd's 50-default.conf): everybody may ping.
+	if err := In(l.NodeNS(n), func() error { return set("ipv4/ping_group_range", "0 2147483647") }); err != nil {
+		return fmt.Errorf("node %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// AddCluster makes the network of one more cluster beside those there are; l has it
+// already.
+func AddCluster(l *layout.Lab, c layout.Cluster) error {
+	spaces := []string{l.ControlPlaneNS(c)}
+	for _, n := range c.Nodes {
+		spaces = append(spaces, l.NodeNS(n))
+	}
+	return add(l, spaces, func(router *namespace) error { return segment(l, c, router) })
+}
+
+// AddNode makes the network of one more node; l has it already.
+func AddNode(l *layout.Lab, c layout.Cluster, n layout.Node) error {
+	return add(l, []string{l.NodeNS(n)}, func(router *namespace) error { return plug(l, c, n, router) })
+}
+
+func add(l *layout.Lab, spaces []string, connect func(router *namespace) error) error {
+	for _, ns := range spaces {
+		if err := addNamespace(ns); err != nil {
+			return err
+		}
+	}
+	router, err := open(l.RouterNS())
+	if err != nil {
+		return err
+	}
+	defer router.close()
+	if err := connect(router); err != nil {
+		return err
+	}
+	return UpdateRules(l)
+}
+
+// UpdateRules makes the router let through what the lab, as it is now, needs. What is
+// under way is not disturbed: the rules change in one transaction.
+func UpdateRules(l *layout.Lab) error {
+	return In(l.RouterNS(), func() error { return loadRules("table inet lab {}\ndelete table inet lab\n" + Rules(l)) })
 }
 
 // routing turns the router's namespace into a filtering router.
@@ -118,10 +165,15 @@ type machineEnd struct {
 	proxy    netip.Addr
 }
 
-// bridge makes a bridge, up, with an address if it is valid.
+// bridge makes a bridge, up, with an address if it is valid. Its Ethernet address is given:
+// the kernel's own choice is the lowest of its ports, so that with each machine that comes or
+// goes the router may be another one to all others, until they ask for it again.
 func (n *namespace) bridge(name string, address netip.Prefix) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name
+	attrs.HardwareAddr = make(net.HardwareAddr, 6)
+	_, _ = rand.Read(attrs.HardwareAddr)                 // it never fails
+	attrs.HardwareAddr[0] = attrs.HardwareAddr[0]&^1 | 2 // of one interface, and of nobody's making
 	br := &netlink.Bridge{LinkAttrs: attrs}
 	if err := n.LinkAdd(br); err != nil {
 		return fmt.Errorf("bridge %s: %w", name, err)

@@ -1,6 +1,7 @@
 package underlay
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -59,6 +60,34 @@ func TestCreate(t *testing.T) {
 		}
 	}
 	podAddressIsDropped(t, l)
+	routerKeepsItsAddress(t, l)
+}
+
+// routerKeepsItsAddress gives a segment a port with an Ethernet address below all others.
+func routerKeepsItsAddress(t *testing.T, l *layout.Lab) {
+	t.Helper()
+	router, err := open(l.RouterNS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer router.close()
+	segment := "br-" + l.Clusters[0].Name
+	before, err := router.LinkByName(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MasterIndex, attrs.HardwareAddr = "lowest", before.Attrs().Index, net.HardwareAddr{0, 0, 0, 0, 0, 1}
+	if err := router.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "lowest0"}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := router.LinkByName(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, a := before.Attrs().HardwareAddr, after.Attrs().HardwareAddr; b.String() != a.String() {
+		t.Errorf("the router's Ethernet address was %v and is %v after another machine has come", b, a)
+	}
 }
 
 // podAddressIsDropped gives a node a pod's address and sends from it to the other

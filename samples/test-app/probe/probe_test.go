@@ -93,6 +93,22 @@ func TestAskCountsWhoAnswers(t *testing.T) {
 	}
 }
 
+func TestLoadGoesOnUntilItIsEnded(t *testing.T) {
+	port := serve(t, "127.0.0.1:0")
+	ctx, end := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer end()
+	results := Load(ctx, LoadRequest{IntervalMilliseconds: 10, TimeoutSeconds: 1, Services: []Service{
+		{Name: "here", Host: "127.0.0.1", Port: port}, {Name: "unknown", Host: "service.invalid", Port: port}}})
+	for protocol, is := range map[string][2]Course{"tcp": {results[0].TCP, results[1].TCP}, "udp": {results[0].UDP, results[1].UDP}} {
+		if c := is[0]; c.Asked < 5 || c.Answered != c.Asked || c.Servers["test-app-x"] != c.Asked || len(c.Failures) > 0 {
+			t.Errorf("%s: %+v", protocol, c)
+		}
+		if c := is[1]; c.Asked == 0 || c.Answered > 0 || len(c.Failures) != min(c.Asked, maxFailures) {
+			t.Errorf("%s to nobody: %+v", protocol, c)
+		}
+	}
+}
+
 func TestHost(t *testing.T) {
 	for in, want := range map[string]string{"10.0.0.1:80": "10.0.0.1", "[::ffff:10.0.0.1]:80": "10.0.0.1", "[fd00::1]:80": "fd00::1", "x": "x"} {
 		if got := host(in); got != want {

@@ -39,7 +39,13 @@ const ChecksumHeader = "X-Content-Sha256"
 // Server answers for one pod.
 type Server struct {
 	Pod, Node string
+	// Linger is how long it goes on answering when it is told to end. Until all clients
+	// know that a pod ends, some still come to it.
+	Linger time.Duration
 }
+
+// lastAnswers is how long connections may take to end by themselves.
+const lastAnswers = time.Second
 
 // ListenAndServe serves TCP and UDP on the same port until ctx ends.
 func (s Server) ListenAndServe(ctx context.Context, addr string) error {
@@ -55,7 +61,8 @@ func (s Server) ListenAndServe(ctx context.Context, addr string) error {
 	return s.Serve(ctx, tcp, udp)
 }
 
-// Serve serves on listeners that exist, and closes them when ctx ends.
+// Serve serves on listeners that exist, and closes them when ctx has ended and the time to
+// linger is over.
 func (s Server) Serve(ctx context.Context, tcp net.Listener, udp net.PacketConn) error {
 	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 2)
@@ -67,10 +74,15 @@ func (s Server) Serve(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 	waiting := 2
 	select {
 	case <-ctx.Done():
+		time.Sleep(s.Linger)
 	case err = <-failed:
 		waiting--
 	}
-	_ = web.Close()
+	last, cancel := context.WithTimeout(context.Background(), lastAnswers)
+	defer cancel()
+	if web.Shutdown(last) != nil {
+		_ = web.Close()
+	}
 	_ = udp.Close()
 	for ; waiting > 0; waiting-- {
 		err = errors.Join(err, <-failed)

@@ -1,17 +1,14 @@
-package main
+package cluster
 
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/sdn-tunnel/sdn-tunnel/ansible-modules/internal/cluster"
 	"github.com/sdn-tunnel/sdn-tunnel/api/v1alpha1"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/kubeaccess"
 )
@@ -19,16 +16,13 @@ import (
 // explainTimeout bounds the questions after a failure.
 const explainTimeout = 5 * time.Second
 
-// explain says why agents are not ready, as they say it of themselves in the cluster's
-// TunnelNodes: a pod's status only has that its probe fails. It is empty where no agents
-// were applied, and where nothing can be read.
-func explain(ctx context.Context, acc *kubeaccess.Access, name string, applied []*unstructured.Unstructured) string {
-	if !slices.ContainsFunc(applied, isAgent) {
-		return ""
-	}
+// WhyAgents says why agents are not ready, as they say it of themselves in the cluster's
+// TunnelNodes: a pod's status only has that its probe fails. It is empty where nothing can be
+// read.
+func WhyAgents(ctx context.Context, acc *kubeaccess.Access, name string) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), explainTimeout)
 	defer cancel()
-	c, err := cluster.Client(acc)
+	c, err := Client(acc)
 	if err != nil {
 		return ""
 	}
@@ -37,10 +31,6 @@ func explain(ctx context.Context, acc *kubeaccess.Access, name string, applied [
 		return ""
 	}
 	return reasons(name, nodes.Items)
-}
-
-func isAgent(o *unstructured.Unstructured) bool {
-	return o.GetKind() == "DaemonSet" && o.GetLabels()["app.kubernetes.io/component"] == "agent"
 }
 
 // reasons lists the nodes of a cluster whose agents are not ready.
