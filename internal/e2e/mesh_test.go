@@ -113,13 +113,17 @@ var changedRE = regexp.MustCompile(`changed=(\d+)`)
 
 // secondDeployChangesNothing also while another operator tries to deploy and to tear down.
 func secondDeployChangesNothing(t *testing.T, l *lab) {
-	done := make(chan result, 1)
-	go func() { done <- l.tunnel(t, 10*time.Minute, "deploy", "-i", l.Inventory, "--verbose") }()
 	holder := func() string {
 		return l.kubectl(t, "east", "-n", "sdn-tunnel", "get", "lease", "sdn-tunnel-run", "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}")
 	}
-	eventually(t, time.Minute, "the deploy holds its lock", func() bool { return holder() != "" })
-	owner := holder()
+	eventually(t, time.Minute, "the first deploy's lock is released", func() bool { return holder() == "" })
+	done := make(chan result, 1)
+	go func() { done <- l.tunnel(t, 10*time.Minute, "deploy", "-i", l.Inventory, "--verbose") }()
+	var owner string
+	eventually(t, time.Minute, "the deploy holds its lock", func() bool {
+		owner = holder()
+		return owner != ""
+	})
 	var others sync.WaitGroup
 	for _, args := range [][]string{{"deploy"}, {"teardown", "--yes"}} {
 		others.Go(func() {
