@@ -18,19 +18,30 @@ type Stage struct {
 	Took time.Duration
 }
 
-// WriteDeploy writes a deploy in the format of Go's benchmarks, so that it is read, and
+// Deploy is a deploy that was timed.
+type Deploy struct {
+	Clusters int
+	Run      string // first, second
+	Took     time.Duration
+	// CPU is what the deploy's own processes used: Ansible and the modules. The clusters'
+	// API servers and nodes are not among them.
+	CPU    time.Duration
+	Stages []Stage
+}
+
+// cpuUnit is that of Deploy.CPU in seconds.
+const cpuUnit = "cpu-s"
+
+// WriteTo writes the deploy in the format of Go's benchmarks, so that it is read, and
 // compared, as those are. Each stage is a value of its own.
-func WriteDeploy(out io.Writer, clusters int, run string, took time.Duration, stages []Stage) error {
-	_, err := fmt.Fprintf(out, "Benchmark%sclusters=%d/run=%s 1 %d ns/op", deployName, clusters, run, took.Nanoseconds())
-	for _, s := range stages {
-		if err == nil {
-			_, err = fmt.Fprintf(out, " %.2f %s", s.Took.Seconds(), unit(s.Name))
-		}
+func (d Deploy) WriteTo(out io.Writer) (int64, error) {
+	line := fmt.Appendf(nil, "Benchmark%sclusters=%d/run=%s 1 %d ns/op %.2f %s",
+		deployName, d.Clusters, d.Run, d.Took.Nanoseconds(), d.CPU.Seconds(), cpuUnit)
+	for _, s := range d.Stages {
+		line = fmt.Appendf(line, " %.2f %s", s.Took.Seconds(), unit(s.Name))
 	}
-	if err == nil {
-		_, err = fmt.Fprintln(out)
-	}
-	return err
+	n, err := out.Write(append(line, '\n'))
+	return int64(n), err
 }
 
 // unit is a stage as the unit of a value.
@@ -77,9 +88,9 @@ func printDeploys(w io.Writer, results []Result) {
 	})
 	// One of less than half a second is in the sum only.
 	stages = slices.DeleteFunc(stages, func(s string) bool { return longest[s] < 0.5 })
-	fmt.Fprintf(w, "\nDEPLOY\tSECONDS\t%s\n", strings.Join(stages, "\t"))
+	fmt.Fprintf(w, "\nDEPLOY\tSECONDS\tOWN CPU\t%s\n", strings.Join(stages, "\t"))
 	for _, d := range deploys {
-		fmt.Fprintf(w, "%s\t%.1f", strings.TrimPrefix(d.Name, deployName), d.Values["ns/op"]/1e9)
+		fmt.Fprintf(w, "%s\t%.1f\t%.1f", strings.TrimPrefix(d.Name, deployName), d.Values["ns/op"]/1e9, d.Values[cpuUnit])
 		for _, s := range stages {
 			fmt.Fprintf(w, "\t%s", strconv.FormatFloat(d.Values["s-"+s], 'f', 1, 64))
 		}

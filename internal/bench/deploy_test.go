@@ -13,7 +13,8 @@ func TestDeploys(t *testing.T) {
 	var text bytes.Buffer
 	for clusters, seconds := range map[int]time.Duration{1: 4, 2: 9, 4: 21} {
 		stages := []Stage{{"Start", time.Second}, {"Peer access", 300 * time.Millisecond}, {"Verification", (seconds - 3) * time.Second}}
-		if err := WriteDeploy(&text, clusters, "second", seconds*time.Second, stages); err != nil {
+		deploy := Deploy{Clusters: clusters, Run: "second", Took: seconds * time.Second, CPU: 1200 * time.Millisecond, Stages: stages}
+		if _, err := deploy.WriteTo(&text); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -34,8 +35,8 @@ func TestDeploys(t *testing.T) {
 		lines[strings.Join(strings.Fields(line), " ")] = true
 	}
 	for _, want := range []string{
-		"DEPLOY SECONDS Verification Start",
-		"clusters=2/run=second 9.0 6.0 1.0",
+		"DEPLOY SECONDS OWN CPU Verification Start",
+		"clusters=2/run=second 9.0 1.2 6.0 1.0",
 		"second deploy of two clusters at most 15 s 9.0 s met",
 		"second deploy of four clusters, without the matrix at most 1.5 times that of one 1.00 met",
 	} {

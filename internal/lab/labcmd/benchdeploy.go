@@ -34,11 +34,11 @@ func benchDeploys(ctx context.Context, c *cli.Context, out io.Writer, clusters i
 		return err
 	}
 	for _, run := range []string{"first", "second"} {
-		took, stages, err := timedDeploy(ctx, l)
-		if err != nil {
+		deploy := bench.Deploy{Clusters: clusters, Run: run}
+		if err := timedDeploy(ctx, l, &deploy); err != nil {
 			return fmt.Errorf("%s deploy: %w", run, err)
 		}
-		if err := bench.WriteDeploy(out, clusters, run, took, stages); err != nil {
+		if _, err := deploy.WriteTo(out); err != nil {
 			return err
 		}
 	}
@@ -46,18 +46,18 @@ func benchDeploys(ctx context.Context, c *cli.Context, out io.Writer, clusters i
 }
 
 // timedDeploy deploys as a user does, with this program, and takes the time of each play.
-func timedDeploy(ctx context.Context, l *lab.Lab) (took time.Duration, stages []bench.Stage, err error) {
+func timedDeploy(ctx context.Context, l *lab.Lab, d *bench.Deploy) error {
 	self, err := os.Executable()
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
 	cmd, err := l.Command("", self, "deploy", "-i", l.InventoryPath())
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
 	read, write, err := os.Pipe()
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
 	defer read.Close()
 	cmd.Stdout, cmd.Stderr = write, write
@@ -71,11 +71,14 @@ func timedDeploy(ctx context.Context, l *lab.Lab) (took time.Duration, stages []
 		}
 	})
 	defer stop()
-	stages, said := readStages(read, began, time.Now)
+	var said string
+	d.Stages, said = readStages(read, began, time.Now)
 	if err := <-done; err != nil {
-		return 0, nil, fmt.Errorf("%w\n%s", err, said)
+		return fmt.Errorf("%w\n%s", err, said)
 	}
-	return time.Since(began), stages, nil
+	d.Took = time.Since(began)
+	d.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return nil
 }
 
 // readStages reads the progress of a deploy to its end: each line with "== " begins a
