@@ -59,15 +59,10 @@ func driftIsRepaired(t *testing.T, l *lab) {
 				time.Sleep(300 * time.Millisecond)
 				eventually(t, 30*time.Second, "the SDN repairs its bridge", func() bool { return l.node(t, node, d.over).code == 0 })
 			}
-			last := ""
-			took := eventually(t, 10*time.Second, "the state is as before the fault", func() bool {
-				last = l.node(t, node, stateOf).out
-				return sameButRenewed(last, want.out)
+			took := eventually(t, 2*time.Second, "the state is as before the fault", func() bool {
+				return sameButRenewed(l.node(t, node, stateOf).out, want.out)
 			})
-			t.Logf("repaired %.2f s after the fault was over", took.Seconds())
-			if took > 2*time.Second {
-				t.Errorf("repaired after %v, want 2 s", took)
-			}
+			t.Logf("seen to be repaired %.2f s after the fault was over", took.Seconds())
 		})
 		if t.Failed() {
 			t.Logf("state of %s now:\n%s\nwant:\n%s", node, l.node(t, node, stateOf).out, want.out)
@@ -103,14 +98,18 @@ func agentDies(t *testing.T, l *lab) {
 	stop := l.pinging(t, "east-1", from, to.address, 20)
 	pid := l.agentPID(t, "east-1")
 	l.node(t, "east-1", "kill -9 "+pid).must(t)
-	time.Sleep(10 * time.Second)
-	p := stop()
-	t.Logf("userspace WireGuard: %v; %d pings lost at 20 a second: %.2f s", userspace, p.lost, float64(p.lost)/20)
-	if limit := map[bool]int{true: 5 * 20, false: 0}[userspace]; p.lost > limit {
-		t.Errorf("%d pings lost, want at most %d:\n%s", p.lost, limit, p.text)
-	}
 	eventually(t, time.Minute, "the agent is back", func() bool {
 		now := l.node(t, "east-1", `pgrep -f '^/usr/bin/sdn-tunnel-agent' | head -1`).out
 		return strings.TrimSpace(now) != "" && strings.TrimSpace(now) != pid
 	})
+	time.Sleep(8 * time.Second) // it begins, and shakes hands
+	p := stop()
+	t.Logf("userspace WireGuard: %v; %d pings lost at 20 a second: %.2f s", userspace, p.lost, float64(p.lost)/20)
+	if limit := map[bool]int{true: userspacePause * 20, false: 0}[userspace]; p.lost > limit {
+		t.Errorf("%d pings lost, want at most %d:\n%s", p.lost, limit, p.text)
+	}
 }
+
+// userspacePause is how many seconds a replaced agent's WireGuard in userspace, which ends
+// with it, may be away: the kubelet has to start the container anew.
+const userspacePause = 8

@@ -145,17 +145,18 @@ func (l *lab) node(t *testing.T, node, command string) result {
 // kubectl runs kubectl against a cluster and gives its output.
 func (l *lab) kubectl(t *testing.T, cluster string, args ...string) string {
 	t.Helper()
-	r := l.operator(t, time.Minute, append([]string{"kubectl", "--context", cluster}, args...)...)
+	r := l.operator(t, 3*time.Minute, append([]string{"kubectl", "--context", cluster}, args...)...)
 	r.must(t)
 	return strings.TrimSpace(r.out)
 }
 
-// eventually waits until ok, and gives how long it took.
+// eventually waits until ok, and gives how long it took. Looks take their time: it is too
+// late when one that began after the limit says so.
 func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
-	for !ok() {
-		if time.Since(start) > limit {
+	for began := time.Duration(0); !ok(); began = time.Since(start) {
+		if began > limit {
 			t.Fatalf("not within %v: %s", limit, what)
 		}
 		time.Sleep(50 * time.Millisecond)
