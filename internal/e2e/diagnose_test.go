@@ -166,7 +166,7 @@ func (b *breaker) again(t *testing.T, node, command string) (restore func()) {
 	time.Sleep(500 * time.Millisecond)
 	pid := strings.TrimSpace(r.out)
 	return func() {
-		b.node(t, node, "kill -- -"+pid+" 2>/dev/null || kill "+pid).must(t)
+		b.node(t, node, "kill -- -"+pid+" 2>/dev/null || kill "+pid+" 2>/dev/null || true").must(t)
 	}
 }
 

@@ -15,10 +15,24 @@ import (
 	"time"
 )
 
+// soonWell waits until status finds nothing wrong: agents may have been restarted just now.
+func (l *lab) soonWell(t *testing.T) (r result) {
+	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("status: exit %d:\n%s", r.code, r.out)
+		}
+	}()
+	eventually(t, time.Minute, "status is well", func() bool {
+		r = l.tunnel(t, time.Minute, "status", "-i", l.Inventory)
+		return r.code == 0
+	})
+	return r
+}
+
 // statusIsWell: all clusters are well, pair by pair, and the picture says the same.
 func statusIsWell(t *testing.T, l *lab) {
-	r := l.tunnel(t, time.Minute, "status", "-i", l.Inventory)
-	r.must(t)
+	r := l.soonWell(t)
 	t.Logf("status: %.1f s\n%s", r.took.Seconds(), r.out)
 	for _, n := range nodes {
 		if !strings.Contains(r.out, n) {
