@@ -13,7 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const runDir = "/run/netns"
+const (
+	runDir = "/run/netns"
+	// ourMount is there while runDir is a mount that was made here.
+	ourMount = "/run/sdn-tunnel-lab.netns"
+)
 
 // Path is where a named network namespace is mounted.
 func Path(name string) string { return filepath.Join(runDir, name) }
@@ -65,6 +69,53 @@ func InPath(path string, f func() error) error {
 	return <-done
 }
 
+// addNamespaces makes namespaces in the folder where ip-netns(8) looks for them.
+func addNamespaces(names []string) error {
+	if err := mountRunDir(); err != nil {
+		return fmt.Errorf("make %s a mount of its own: %w", runDir, err)
+	}
+	for _, name := range names {
+		if err := addNamespace(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mountRunDir makes the folder a shared mount, as ip-netns(8) does for the first namespace
+// that it makes. Done by others later, that would cover our namespaces: they could not be
+// removed any more.
+func mountRunDir() error {
+	if err := os.MkdirAll(runDir, 0o755); err != nil { //nolint:gosec // as ip-netns(8) makes it
+		return err
+	}
+	const share = unix.MS_SHARED | unix.MS_REC
+	if err := unix.Mount("", runDir, "", share, ""); !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	if err := os.WriteFile(ourMount, nil, 0o600); err != nil {
+		return err
+	}
+	if err := unix.Mount(runDir, runDir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return err
+	}
+	return unix.Mount("", runDir, "", share, "")
+}
+
+// unmountRunDir undoes mountRunDir once nobody has a namespace there.
+func unmountRunDir() error {
+	if _, err := os.Stat(ourMount); err != nil {
+		return nil //nolint:nilerr // it is not ours
+	}
+	if left, err := os.ReadDir(runDir); err != nil || len(left) > 0 {
+		return err
+	}
+	if err := unix.Unmount(runDir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("unmount %s: %w", runDir, err)
+	}
+	return os.Remove(ourMount)
+}
+
 // addNamespace makes a named, persistent network namespace with loopback up.
 func addNamespace(name string) error {
 	done := make(chan error, 1)
@@ -96,7 +147,7 @@ func Remove(instance string) error {
 			errs = append(errs, RemoveNamespace(e.Name()))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, unmountRunDir())...)
 }
 
 // RemoveNamespace deletes one network namespace; an absent one is no error.

@@ -23,10 +23,8 @@ const (
 
 // Create makes all of the lab's namespaces and links. It expects that none exist.
 func Create(l *layout.Lab) error {
-	for _, ns := range l.Namespaces() {
-		if err := addNamespace(ns); err != nil {
-			return err
-		}
+	if err := addNamespaces(l.Namespaces()); err != nil {
+		return err
 	}
 	router, err := open(l.RouterNS())
 	if err != nil {
@@ -108,10 +106,8 @@ func AddNode(l *layout.Lab, c layout.Cluster, n layout.Node) error {
 }
 
 func add(l *layout.Lab, spaces []string, connect func(router *namespace) error) error {
-	for _, ns := range spaces {
-		if err := addNamespace(ns); err != nil {
-			return err
-		}
+	if err := addNamespaces(spaces); err != nil {
+		return err
 	}
 	router, err := open(l.RouterNS())
 	if err != nil {

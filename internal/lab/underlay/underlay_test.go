@@ -12,6 +12,7 @@ import (
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/golden"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/lab/layout"
+	"github.com/sdn-tunnel/sdn-tunnel/internal/nettest"
 )
 
 func plan(t *testing.T, name string) *layout.Lab {
@@ -126,5 +127,44 @@ func podAddressIsDropped(t *testing.T, l *layout.Lab) {
 func TestRemoveNothing(t *testing.T) {
 	if err := Remove("nosuchlab"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestOthersNamespaces: namespaces that others make while ours are there do not keep ours from
+// being removed, nor ours theirs; and the folder is then as it was.
+func TestOthersNamespaces(t *testing.T) {
+	const alone = "SDN_TUNNEL_TEST_OTHERS_NAMESPACES"
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to make network namespaces")
+	}
+	if os.Getenv(alone) == "" { // in mounts of its own, where nobody has a namespace yet
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("unshare", "--mount", "--propagation", "private",
+			"sh", "-c", `mount -t tmpfs tmpfs /run && exec "$0" -test.run='^TestOthersNamespaces$'`, self)
+		cmd.Env = append(os.Environ(), alone+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	for _, others := range []bool{true, false} {
+		if err := addNamespaces([]string{"underlaytest-1", "underlaytest-2"}); err != nil {
+			t.Fatal(err)
+		}
+		if others {
+			nettest.Sh(t, "ip netns add other && ip netns exec other true")
+		}
+		if err := Remove("underlaytest"); err != nil {
+			t.Fatal(err)
+		}
+		if others {
+			nettest.Sh(t, "ip netns exec other true && ip netns del other")
+		}
+	}
+	if left := nettest.Sh(t, "ls /run /run/netns; grep ' /run/' /proc/self/mounts || true"); left != "/run:\nnetns\n\n/run/netns:\n" {
+		t.Errorf("left over:\n%s", left)
 	}
 }
