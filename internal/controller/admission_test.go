@@ -172,6 +172,7 @@ func TestAdmissionPolicy(t *testing.T) {
 	agent := m.agent(map[string]string{"node-name": "e1"})
 	eventually(t, "the policy is in force", m.refused(agent, "east.e2", `{"spec":{"nodeAddresses":["192.168.50.66"]}}`))
 	eventually(t, "that of host subnets, too", m.refused(agent, "east.e1", `{"spec":{"hostSubnets":["10.128.2.0/23"]}}`))
+	eventually(t, "that of new objects, too", m.refusedNew(agent))
 	m.attemptAll(t, map[string]string{"node-name": "e1"})
 	m.attempt(t, m.agent(nil), attempt{object: "east.e2", patch: `{"spec":{"nodeAddresses":[]}}`, refusal: "names no node"})
 }
@@ -182,6 +183,20 @@ func (m *member) refused(agent client.Client, name, patch string) func() string 
 		err := agent.Patch(m.t.Context(), &v1alpha1.TunnelNode{ObjectMeta: metav1.ObjectMeta{Name: name}},
 			client.RawPatch(types.MergePatchType, []byte(patch)), client.DryRunAll)
 		if err == nil || !strings.Contains(err.Error(), "may only") {
+			return fmt.Sprint(err)
+		}
+		return ""
+	}
+}
+
+// refusedNew waits until an object that has no label yet is refused host subnets of others,
+// by a binding of its own. That it is there already would be found later.
+func (m *member) refusedNew(agent client.Client) func() string {
+	return func() string {
+		n := &v1alpha1.TunnelNode{ObjectMeta: metav1.ObjectMeta{Name: "east.e1"},
+			Spec: v1alpha1.TunnelNodeSpec{Cluster: "east", Node: "e1", HostSubnets: []v1alpha1.CIDR{"10.128.2.0/23"}}}
+		err := agent.Create(m.t.Context(), n, client.DryRunAll)
+		if err == nil || !strings.Contains(err.Error(), onlyItsOwn) {
 			return fmt.Sprint(err)
 		}
 		return ""

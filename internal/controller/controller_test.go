@@ -63,7 +63,7 @@ func TestTwoMembers(t *testing.T) {
 	east.node("east-2", "192.168.50.12")
 	west.node("west-1", "192.168.60.11")
 	east.run()
-	west.run()
+	stopWest := west.run()
 
 	for _, m := range []*member{east, west} {
 		for _, n := range []string{"east.east-1", "east.east-2", "west.west-1"} {
@@ -95,12 +95,14 @@ func TestTwoMembers(t *testing.T) {
 		})
 	})
 	t.Run("mirrors stay while the member does not answer", func(t *testing.T) {
+		stopWest() // a controller that cannot renew its lease ends, and west's is in the API that goes
 		west.api.StopAPI()
 		eventually(t, "condition", east.condition("west", v1alpha1.ConditionReachable, metav1.ConditionFalse, "west"))
 		if east.tunnelNode("west.west-1") == nil {
 			t.Error("the mirror is gone")
 		}
 		west.api.StartAPI(t)
+		west.run()
 		eventually(t, "condition", east.condition("west", v1alpha1.ConditionReachable, metav1.ConditionTrue, ""))
 	})
 	t.Run("an identity that is revoked is named in plain words", func(t *testing.T) { revoked(t, east, west) })

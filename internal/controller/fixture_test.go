@@ -144,10 +144,11 @@ func (m *member) start(annotations map[string]string) (stop func()) {
 	}
 }
 
-// eventually waits until ok says "", or fails with what it says.
+// eventually waits until ok says "", or fails with what it says. After an outage a watch is
+// tried again within a minute.
 func eventually(t *testing.T, what string, ok func() string) {
 	t.Helper()
-	deadline := time.Now().Add(40 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for {
 		why := ok()
 		if why == "" {
