@@ -111,7 +111,7 @@ func TestAgentWithAPI(t *testing.T) {
 		t.Errorf("the object after all: %+v", n)
 	}
 	quiet(t, own)
-	asksForKeys(t, admin, own, keys)
+	asksForKeys(t, a, admin, own, keys)
 	part.do(func() { part.have = map[string]bool{} }) // something else does
 	part.event()
 	eventsSay(t, admin, own(), "Warning KeyNotReplaced: the node's key was not replaced (reason: asked for): west may not hear of a new key",
@@ -131,9 +131,6 @@ func TestAgentWithAPI(t *testing.T) {
 	if err := admin.Delete(ctx, &v1alpha1.TunnelNode{ObjectMeta: metav1.ObjectMeta{Name: "west.west-1"}}); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); !has(part, 0)() && time.Now().Before(deadline); {
-		time.Sleep(50 * time.Millisecond)
-	}
 	eventually(t, "it follows again after the outage", has(part, 0))
 	stop()
 	if err := <-done; err != nil {
@@ -143,7 +140,7 @@ func TestAgentWithAPI(t *testing.T) {
 
 // asksForKeys: each value of the annotation replaces the key once, unless a member would
 // not hear of it.
-func asksForKeys(t *testing.T, admin client.Client, own func() v1alpha1.TunnelNode, keys *fakeKeys) {
+func asksForKeys(t *testing.T, a *Agent, admin client.Client, own func() v1alpha1.TunnelNode, keys *fakeKeys) {
 	t.Helper()
 	ask := func(request string) {
 		n := own()
@@ -164,7 +161,7 @@ func asksForKeys(t *testing.T, admin client.Client, own func() v1alpha1.TunnelNo
 		}
 	}
 	reachable(metav1.ConditionFalse)
-	time.Sleep(200 * time.Millisecond) // for the agent to hear of it
+	eventually(t, "the agent hears of it", func() bool { return a.rotator.hindrance() != nil })
 	ask("one")
 	eventually(t, "the hindrance is said", func() bool {
 		k := own().Status.Key
@@ -217,8 +214,13 @@ func handOut(t *testing.T, ctx context.Context, admin client.Client) {
 // quiet sees that nothing is written while nothing changes.
 func quiet(t *testing.T, own func() v1alpha1.TunnelNode) {
 	t.Helper()
-	time.Sleep(1500 * time.Millisecond) // what was on its way
-	before := own().ResourceVersion
+	before, since := own().ResourceVersion, time.Now()
+	eventually(t, "what was on its way is written", func() bool {
+		if is := own().ResourceVersion; is != before {
+			before, since = is, time.Now()
+		}
+		return time.Since(since) > 2*time.Second
+	})
 	time.Sleep(2500 * time.Millisecond)
 	if after := own().ResourceVersion; after != before {
 		t.Errorf("the TunnelNode was written from %s to %s although nothing changed", before, after)

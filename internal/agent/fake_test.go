@@ -89,15 +89,21 @@ func (f *fakePart) do(fn func()) {
 	fn()
 }
 
-// event tells the watcher that something changed.
+// event tells the watcher that something changed. The first pass may be over before the
+// watch has begun.
 func (f *fakePart) event() {
-	f.mu.Lock()
-	notify := f.notify
-	f.mu.Unlock()
-	if notify == nil {
-		panic(fmt.Sprintf("%s is not watched", f.name))
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		f.mu.Lock()
+		notify := f.notify
+		f.mu.Unlock()
+		if notify != nil {
+			notify()
+			return
+		}
+		if time.Now().After(end) {
+			panic(fmt.Sprintf("%s is not watched", f.name))
+		}
 	}
-	notify()
 }
 
 func (f *fakePart) counts() (applies, have int) {

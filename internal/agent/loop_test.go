@@ -82,7 +82,7 @@ func startLoop(t *testing.T, dir string, observer Observer, parts ...Part) (stop
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if ok() {
 			return
 		}
@@ -111,6 +111,7 @@ func TestLoopCoalesces(t *testing.T) {
 	for range 500 {
 		part.event()
 	}
+	eventually(t, "it is applied", func() bool { after, _ := part.counts(); return after > before })
 	time.Sleep(10 * quick.Debounce)
 	if after, _ := part.counts(); after == before || after > before+4 {
 		t.Errorf("500 notifications led to %d applies, want 1 to 4", after-before)
@@ -183,11 +184,12 @@ func TestLoopHangingPart(t *testing.T) {
 func TestLoopAdopts(t *testing.T) {
 	api, part := &fakeObserver{view: viewOf(2), ok: true}, newFake("wireguard", "west.west-1", "west.west-2")
 	changed := 0
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	l := &Loop{Self: east1, Observer: api, Parts: []Part{part}, PlanPath: filepath.Join(t.TempDir(), "plan.json"),
 		Timing: quick, Log: slog.New(slog.DiscardHandler),
-		Measured: func(_ string, _ time.Duration, changes int, _ error) { changed += changes }}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
+		Measured: func(_ string, _ time.Duration, changes int, _ error) { changed += changes },
+		Passed:   func(State) { cancel() }}
 	if err := l.Run(ctx); err != nil {
 		t.Fatal(err)
 	}

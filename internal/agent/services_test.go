@@ -122,9 +122,6 @@ func TestMirrorsWithAPI(t *testing.T) {
 	if err := admin.Delete(ctx, web); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); !services.are(map[string]int{})() && time.Now().Before(deadline); {
-		time.Sleep(50 * time.Millisecond)
-	}
 	eventually(t, "it follows again after the outage", services.are(map[string]int{}))
 	stop()
 	if err := <-done; err != nil {
