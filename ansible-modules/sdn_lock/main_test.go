@@ -108,6 +108,20 @@ func TestLostLockStopsTheRun(t *testing.T) {
 		}
 	}
 	leases := c.CoordinationV1().Leases("default")
+	renewed := func() time.Time {
+		t.Helper()
+		l, err := leases.Get(t.Context(), deploylock.Name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.Spec.RenewTime.Time
+	}
+	// Right after a renewal, so that the next one does not find that nobody has the lock.
+	for before, end := renewed(), time.Now().Add(time.Minute); renewed().Equal(before); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the lock is not renewed")
+		}
+	}
 	if err := leases.Delete(t.Context(), deploylock.Name, metav1.DeleteOptions{}); err != nil {
 		t.Error(err)
 	}

@@ -120,14 +120,14 @@ func TestNotRenewed(t *testing.T) {
 // TestHolderIsStopped: what is done under a lock ends with it, and is told why.
 func TestHolderIsStopped(t *testing.T) {
 	c := fakeCluster()
-	held, release, err := hold(t.Context(), []Place{{"east", "sdn-tunnel", c}}, alice, 4*time.Second)
+	held, release, err := hold(t.Context(), []Place{{"east", "sdn-tunnel", c}}, alice, 8*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case <-held.Done():
 		t.Fatalf("nobody took it: %v", context.Cause(held))
-	case <-time.After(2500 * time.Millisecond): // longer than it lasts without a renewal
+	case <-time.After(6500 * time.Millisecond): // longer than it lasts without a renewal
 	}
 	if err := take(t.Context(), c); err != nil {
 		t.Fatal(err)
