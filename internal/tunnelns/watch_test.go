@@ -63,6 +63,10 @@ func TestFollowsUplink(t *testing.T) {
 			}
 		}
 	}
+	// An address counts as news once no other node turns out to have it.
+	nettest.Eventually(t, time.Minute, "all addresses are settled", func() bool {
+		return nettest.Sh(t, "for n in %s %s; do ip -n $n -6 addr show tentative; done", name(p.cfg.Node), name(p.cfg.Namespace)) == ""
+	})
 	quiet()
 	nettest.Sh(t, "ip -n %s link add pod0 type veth peer name pod1", name(p.cfg.Node))
 	select {
