@@ -70,7 +70,7 @@ func (o *realOVS) startSwitch() {
 
 func (o *realOVS) await(file string) {
 	o.t.Helper()
-	for range 100 {
+	for range 600 {
 		if _, err := os.Stat(filepath.Join(o.dir, file)); err == nil {
 			return
 		}

@@ -110,7 +110,7 @@ func TestPartRepairs(t *testing.T) {
 // untilInOrder applies at each notification until one finds nothing to do.
 func untilInOrder(t *testing.T, p *Part, events <-chan struct{}) time.Duration {
 	t.Helper()
-	start, deadline := time.Now(), time.After(5*time.Second)
+	start, deadline := time.Now(), time.After(30*time.Second)
 	for {
 		select {
 		case <-events:
@@ -119,7 +119,7 @@ func untilInOrder(t *testing.T, p *Part, events <-chan struct{}) time.Duration {
 				return time.Since(start)
 			}
 		case <-deadline:
-			t.Fatal("not repaired in 5 s")
+			t.Fatal("not repaired in 30 s")
 		}
 	}
 }

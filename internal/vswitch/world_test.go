@@ -147,12 +147,13 @@ func watchUntilEnd(t *testing.T, watch func(context.Context) error) {
 	})
 }
 
-// quiet waits until nothing has been notified for a while.
+// quiet waits until nothing has been notified for a while, in which a watch begins that just
+// was set up.
 func quiet(events <-chan struct{}) {
 	for {
 		select {
 		case <-events:
-		case <-time.After(400 * time.Millisecond):
+		case <-time.After(1200 * time.Millisecond):
 			return
 		}
 	}
