@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	apiextensionsclient "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 )
@@ -71,7 +73,8 @@ func ownCRDs() ([]string, error) {
 	return nil, errors.New("find the project's CRDs: no roles/tunnel/files/crds in a parent of the working directory")
 }
 
-// installCRDs creates the CRDs of the files and waits until they are served.
+// installCRDs creates the CRDs of the files and waits until they are served, which is a
+// little after the API server has taken them.
 func installCRDs(ctx context.Context, access *rest.Config, files []string) error {
 	clients, err := apiextensionsclient.NewForConfig(access)
 	if err != nil {
@@ -101,13 +104,30 @@ func installCRDs(ctx context.Context, access *rest.Config, files []string) error
 	for _, name := range names {
 		err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
 			crd, err := crds.Get(ctx, name, metav1.GetOptions{})
-			return err == nil && established(crd), err
+			if err != nil || !established(crd) {
+				return false, err
+			}
+			return served(clients.Discovery(), crd), nil
 		})
 		if err != nil {
 			return fmt.Errorf("wait for CRD %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// served tells whether the API server lists the kind in all its versions.
+func served(api discovery.ServerResourcesInterface, crd *apiextensions.CustomResourceDefinition) bool {
+	for _, v := range crd.Spec.Versions {
+		if !v.Served {
+			continue
+		}
+		list, err := api.ServerResourcesForGroupVersion(crd.Spec.Group + "/" + v.Name)
+		if err != nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == crd.Spec.Names.Plural }) {
+			return false
+		}
+	}
+	return true
 }
 
 func established(crd *apiextensions.CustomResourceDefinition) bool {
