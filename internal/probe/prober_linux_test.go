@@ -52,7 +52,7 @@ func newWay(tb testing.TB) way {
 func TestProber(t *testing.T) {
 	w := newWay(t)
 	var answers, losses atomic.Int64
-	p := New(Config{Namespace: w.ns, Link: "wg", Every: 20 * time.Millisecond, Probed: func(r mesh.Ref, answered bool, _ time.Duration) {
+	p := New(Config{Namespace: w.ns, Link: "wg", Every: 100 * time.Millisecond, Probed: func(r mesh.Ref, answered bool, _ time.Duration) {
 		if r != peer {
 			t.Errorf("probed %v", r)
 		}
@@ -67,7 +67,7 @@ func TestProber(t *testing.T) {
 	go func() { ended <- p.Run(ctx) }()
 	is := func(what string, ok func(Result) bool) {
 		t.Helper()
-		nettest.Eventually(t, 10*time.Second, what, func() bool { return ok(p.Results()[peer]) })
+		nettest.Eventually(t, time.Minute, what, func() bool { return ok(p.Results()[peer]) })
 	}
 	p.Aim(here, []Target{{peer, there}, {mesh.Ref{Cluster: "six", Node: "s"}, netip.MustParseAddr("fd00::1")}})
 	is("a way that is well", func(r Result) bool { return r.Sure() && r.Loss == 0 && r.RoundTrip > 0 && r.RoundTrip < time.Second })
@@ -144,7 +144,7 @@ func TestForged(t *testing.T) {
 // name is probed.
 func TestNamespaceGoes(t *testing.T) {
 	w := newWay(t)
-	p := New(Config{Namespace: w.ns, Link: "wg", Every: 10 * time.Millisecond})
+	p := New(Config{Namespace: w.ns, Link: "wg", Every: 100 * time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
@@ -155,10 +155,10 @@ func TestNamespaceGoes(t *testing.T) {
 		}
 	}()
 	p.Aim(here, []Target{{peer, there}})
-	nettest.Eventually(t, 5*time.Second, "probed", func() bool { return p.Results()[peer].RoundTrip > 0 })
+	nettest.Eventually(t, time.Minute, "probed", func() bool { return p.Results()[peer].RoundTrip > 0 })
 	nettest.Sh(t, "ip netns del %s", w.tunnel)
 	// Its end of the pair goes with the namespace, and that takes the other end.
-	nettest.Eventually(t, 5*time.Second, "the namespace is gone", func() bool {
+	nettest.Eventually(t, time.Minute, "the namespace is gone", func() bool {
 		return nettest.Sh(t, "ip -n %s -br link show type veth", w.peer) == ""
 	})
 	if err := w.ns.Create(); err != nil {
@@ -166,7 +166,7 @@ func TestNamespaceGoes(t *testing.T) {
 	}
 	nettest.Sh(t, "ip -n %[1]s link set lo up && ip -n %[1]s addr add %[2]v/32 dev lo && ip -n %[1]s link add wg type veth peer name eth netns %[3]s && ip -n %[1]s link set wg up && "+
 		"ip -n %[3]s link set eth up && ip -n %[1]s route add 100.127.4.0/22 dev wg && ip -n %[3]s route add 100.127.0.0/22 dev eth src %[4]v", w.tunnel, here, w.peer, there)
-	nettest.Eventually(t, 10*time.Second, "the next one is probed", func() bool { return p.Results()[peer].Loss == 0 && p.Results()[peer].Probes == Window })
+	nettest.Eventually(t, time.Minute, "the next one is probed", func() bool { return p.Results()[peer].Loss == 0 && p.Results()[peer].Probes == Window })
 }
 
 // BenchmarkProbe is what a probe costs: sent, answered by a kernel, read and noted, among a
