@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -21,7 +22,12 @@ const operator = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 // definitions are the operator's own.
 func definitions(t *testing.T) (files []string) {
 	t.Helper()
-	out, err := osexec.Command("go", "mod", "download", "-json", operator).Output()
+	download := func() ([]byte, error) { return osexec.Command("go", "mod", "download", "-json", operator).Output() }
+	out, err := download()
+	for tries := 1; err != nil && tries < 3; tries++ {
+		time.Sleep(5 * time.Second) // it comes from a server that may be busy
+		out, err = download()
+	}
 	if err != nil {
 		t.Fatalf("download %s: %v\n%s", operator, err, out)
 	}
