@@ -2,6 +2,7 @@ package apply
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 
 	"github.com/sdn-tunnel/sdn-tunnel/internal/apitest"
 	"github.com/sdn-tunnel/sdn-tunnel/internal/ssa"
@@ -64,6 +66,19 @@ func read(t *testing.T, text string) []*unstructured.Unstructured {
 	return objects
 }
 
+// patches notes what applies are sent.
+type patches struct {
+	to    http.RoundTripper
+	paths []string
+}
+
+func (p *patches) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodPatch {
+		p.paths = append(p.paths, r.URL.Path)
+	}
+	return p.to.RoundTrip(r)
+}
+
 func summary(changes []ssa.Change) []string {
 	out := make([]string, len(changes))
 	for i, c := range changes {
@@ -104,8 +119,19 @@ func TestEngine(t *testing.T) {
 	if got := summary(apply(false, manifests)); !slices.Equal(got, all) {
 		t.Fatalf("first run: %q", got)
 	}
-	if got := apply(false, manifests); len(got) > 0 {
-		t.Fatalf("second run: %q", summary(got))
+	var asked patches
+	quiet := rest.CopyConfig(s.Config)
+	quiet.Wrap(func(to http.RoundTripper) http.RoundTripper { asked.to = to; return &asked })
+	second, err := New(quiet, "test", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := second.Apply(t.Context(), read(t, manifests)); err != nil || len(got) > 0 {
+		t.Fatalf("second run: %v, %q", err, summary(got))
+	}
+	// Of a Secret that is declared as text only the server can tell.
+	if want := []string{"/api/v1/namespaces/fresh/secrets/s"}; !slices.Equal(asked.paths, want) {
+		t.Errorf("the second run asked the server about %q, want %q", asked.paths, want)
 	}
 
 	// A secret of the same length, and a field that is not declared any more.

@@ -120,7 +120,7 @@ func (e *Engine) one(ctx context.Context, obj *unstructured.Unstructured, made p
 		return nil, fmt.Errorf("read %s %s: %w", obj.GetKind(), obj.GetName(), err)
 	}
 	exists := err == nil
-	if exists && !e.mayTouch(live) {
+	if exists && (!e.mayTouch(live) || e.asDeclared(obj, live)) {
 		return nil, nil
 	}
 	if !exists && e.DryRun && made.namespaces[obj.GetNamespace()] {
@@ -154,6 +154,20 @@ const labelManager = "app.kubernetes.io/managed-by"
 
 func (e *Engine) mayTouch(live *unstructured.Unstructured) bool {
 	return !e.OnlyOwn || live.GetLabels()[labelManager] == e.Owner
+}
+
+// asDeclared tells without the server that an apply would change nothing: most of what a
+// second run applies, and definitions, whose schemas the server checks anew each time, are
+// the dearest. Where it is false, the server may still find nothing to change: it knows of
+// defaults within lists, and of two ways to write a quantity.
+func (e *Engine) asDeclared(obj, live *unstructured.Unstructured) bool {
+	for _, entry := range live.GetManagedFields() {
+		if entry.Manager == e.Owner && entry.APIVersion != live.GetAPIVersion() {
+			return false // of fields with the names of another version
+		}
+	}
+	change, err := ssa.Diff(obj, live, e.Owner)
+	return err == nil && change == nil
 }
 
 // compare gives the update that makes live into wanted, both as the server has them.
