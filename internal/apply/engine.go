@@ -156,10 +156,11 @@ func (e *Engine) mayTouch(live *unstructured.Unstructured) bool {
 	return !e.OnlyOwn || live.GetLabels()[labelManager] == e.Owner
 }
 
-// asDeclared tells without the server that an apply would change nothing: most of what a
-// second run applies, and definitions, whose schemas the server checks anew each time, are
-// the dearest. Where it is false, the server may still find nothing to change: it knows of
-// defaults within lists, and of two ways to write a quantity.
+// asDeclared tells without the server that an apply would change nothing. That is so for most
+// of what a second run applies, and spares the server dry runs, of which those of definitions
+// are the dearest: it checks their schemas anew each time. Where it is false, the server may
+// still find nothing to change: it knows more than one way to write a quantity, and how a
+// Secret's text is kept.
 func (e *Engine) asDeclared(obj, live *unstructured.Unstructured) bool {
 	for _, entry := range live.GetManagedFields() {
 		if entry.Manager == e.Owner && entry.APIVersion != live.GetAPIVersion() {

@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// soonWell waits until status finds nothing wrong: agents may have been restarted just now.
-func (l *lab) soonWell(t *testing.T) (r result) {
+// soonWell waits until status finds nothing wrong: agents may have been restarted just now,
+// or controllers be on their way to another address of an API.
+func (l *lab) soonWell(t *testing.T, args ...string) (r result) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
@@ -24,7 +25,7 @@ func (l *lab) soonWell(t *testing.T) (r result) {
 		}
 	}()
 	eventually(t, time.Minute, "status is well", func() bool {
-		r = l.tunnel(t, time.Minute, "status", "-i", l.Inventory)
+		r = l.tunnel(t, time.Minute, append([]string{"status"}, args...)...)
 		return r.code == 0
 	})
 	return r
@@ -32,7 +33,7 @@ func (l *lab) soonWell(t *testing.T) (r result) {
 
 // statusIsWell: all clusters are well, pair by pair, and the picture says the same.
 func statusIsWell(t *testing.T, l *lab) {
-	r := l.soonWell(t)
+	r := l.soonWell(t, "-i", l.Inventory)
 	t.Logf("status: %.1f s\n%s", r.took.Seconds(), r.out)
 	for _, n := range nodes {
 		if !strings.Contains(r.out, n) {

@@ -171,7 +171,7 @@ func (l *lab) interrupted(t *testing.T, took time.Duration, p pings, agents int)
 	t.Helper()
 	userspace := strings.Contains(l.kubectl(t, "east", "get", "tunnelnodes", "east.east-1", "-o", "jsonpath={.status.cable}"), "userspace")
 	t.Logf("%.1f s; userspace WireGuard: %v; %d of %d pings lost at 10 a second: %.1f s for %d agents", took.Seconds(), userspace, p.lost, p.sent, float64(p.lost)/10, agents)
-	if limit := map[bool]int{true: agents * userspacePause * 10, false: 0}[userspace]; p.lost > limit {
+	if limit := map[bool]int{true: agents * 8 * 10, false: 0}[userspace]; p.lost > limit {
 		t.Errorf("%d pings lost, want at most %d:\n%s", p.lost, limit, p.text)
 	}
 }
